@@ -1,0 +1,5 @@
+"""`python -m aurora_release` is the `aurora` command."""
+
+from aurora_release.cli import main
+
+main()

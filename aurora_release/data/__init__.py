@@ -1,0 +1,1 @@
+"""From text to a token store, and the order in which training reads it."""

@@ -1,0 +1,158 @@
+"""Opens a model folder or a quantized variant for scoring and generation."""
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aurora_release.errors import AuroraError, missing_extra
+from aurora_release.evidence import sha256
+from aurora_release.hardware import multiplies_bf16
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+GGUF = "model.gguf"
+
+_NEEDS = {"gguf": ("gguf",), "bitsandbytes": ("bitsandbytes",), "gptq": ("optimum", "gptqmodel")}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode and the tokenizer and chat template beside it."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerFast"
+    template_digest: str | None
+    """SHA-256 of the chat template; None where there is none."""
+
+
+def load(folder: Path) -> LoadedModel:
+    """Return the model in `folder`: plain Hugging Face, NF4, GPTQ or GGUF.
+
+    No code from the folder is run, and only safetensors and GGUF weights are read.
+
+    Raises:
+        AuroraError: the folder is missing, incomplete or unreadable, or a package is not installed.
+    """
+    method = _method(folder)
+    for package in _NEEDS.get(method or "", ()):
+        if importlib.util.find_spec(package) is None:
+            raise missing_extra(package, "quantize")
+    with _readable_errors(folder):
+        tokenizer = _tokenizer(folder)
+        model = _model(folder, method)
+    template = tokenizer.chat_template
+    return LoadedModel(model.eval(), tokenizer, sha256(template.encode()) if template else None)
+
+
+def _method(folder: Path) -> str | None:
+    """Return how the weights in `folder` are quantized; None where they are not."""
+    if not folder.is_dir():
+        raise AuroraError(f"{folder} is not a folder: name a model folder.")
+    if (folder / GGUF).is_file():
+        return "gguf"
+    config = folder / "config.json"
+    if not config.is_file():
+        raise AuroraError(
+            f"{folder} has no config.json (and no {GGUF}), so it is no model folder. "
+            "Name the folder that holds both the configuration and the weights."
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise AuroraError(
+            f"{folder} has no *.safetensors weights. Pickled weights are not read: "
+            "save the model again with save_pretrained, which writes safetensors."
+        )
+    try:
+        content = json.loads(config.read_bytes())
+    except ValueError as error:
+        raise AuroraError(f"{config} is not valid JSON ({error}): fetch the file again.") from None
+    method = (content.get("quantization_config") or {}).get("quant_method")
+    return str(method) if method else None
+
+
+def _tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
+    # never from the GGUF: that takes seventeen seconds and loses the digit pre-tokenizer
+    if not (folder / "tokenizer.json").is_file():
+        raise AuroraError(
+            f"{folder} has no tokenizer.json. Copy the tokenizer files of the source model into it."
+        )
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def _model(folder: Path, method: str | None) -> "PreTrainedModel":
+    """Return the model on the fastest device, every weight of it read from the folder."""
+    # gptqmodel 7.6 refuses to load on two cores otherwise, and reads this at import
+    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with _packed_bigcode():
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.bfloat16 if multiplies_bf16() else torch.float32,
+            device_map={"": device},
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **_how(method),
+        )
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise AuroraError(
+            f"{folder} lacks {len(missing)} weights of its model, first {missing[0]}: "
+            "the weights are incomplete or belong to another configuration."
+        )
+    return model
+
+
+def _how(method: str | None) -> dict[str, Any]:
+    """Return the arguments that only one kind of weights takes."""
+    if method != "gguf":
+        return {"use_safetensors": True}
+    from transformers.utils.quantization_config import GgufConfig
+
+    # transformers has no CPU kernel for GGUF blocks: the same numbers, unpacked
+    return {"gguf_file": GGUF, "quantization_config": GgufConfig(dequantize=True)}
+
+
+@contextmanager
+def _packed_bigcode() -> Iterator[None]:
+    """Let transformers 5.23 load gpt_bigcode with packed layers.
+
+    Its `_init_weights` touches `c_proj.weight`, which a GPTQ layer does not have.
+    """
+    from transformers.models.gpt_bigcode.modeling_gpt_bigcode import GPTBigCodePreTrainedModel
+
+    original = GPTBigCodePreTrainedModel._init_weights
+
+    def unless_packed(model: Any, module: Any) -> None:
+        if not hasattr(module, "c_proj") or hasattr(module.c_proj, "weight"):
+            original(model, module)
+
+    GPTBigCodePreTrainedModel._init_weights = unless_packed
+    try:
+        yield
+    finally:
+        GPTBigCodePreTrainedModel._init_weights = original
+
+
+@contextmanager
+def _readable_errors(folder: Path) -> Iterator[None]:
+    """Turn what the libraries raise over files they cannot use into one sentence."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise AuroraError(
+            f"{folder} cannot be read as a model ({first}). Make or fetch the folder again."
+        ) from error

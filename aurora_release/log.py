@@ -1,0 +1,42 @@
+"""One logger for the whole package: plain lines on stderr, rank 0 only."""
+
+import logging
+import os
+import sys
+import warnings
+
+
+def configure(verbose: bool = False) -> None:
+    """Send the package's log to stderr and quiet the libraries below it."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("aurora_release")
+    logger.handlers = [handler]
+    logger.propagate = False
+    rank_zero = os.environ.get("RANK", "0") == "0"
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO if rank_zero else logging.ERROR)
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Turn off the progress bars and notices of libraries: one voice speaks to the user, ours."""
+    for key, value in {
+        "DS_ACCELERATOR": os.environ.get("DS_ACCELERATOR", "") or _accelerator(),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        # OpenMP's default is to spin at barriers: on a busy machine that is fifty times slower.
+        "OMP_WAIT_POLICY": "passive",
+    }.items():
+        os.environ.setdefault(key, value)
+    for name in ("DeepSpeed", "torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed.*")
+
+
+def _accelerator() -> str:
+    """Return what DeepSpeed runs on, found without importing torch."""
+    return "cuda" if os.path.exists("/dev/nvidiactl") else "cpu"

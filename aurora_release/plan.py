@@ -1,0 +1,92 @@
+"""The stages of a recipe, in order: recipe -> stage -> evidence -> next stage."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aurora_release.recipe import Quantization, Recipe, TrainStage
+from aurora_release.run import Job, Stage
+from aurora_release.shipped import resolve
+
+
+def plan(recipe: Recipe, beside: Path) -> list[Stage]:
+    """Return every stage from the base model to the release."""
+    stages = [_base(recipe, beside), _data(recipe, beside), _evaluate(recipe, beside, "base")]
+    source = "base"
+    for stage in recipe.train.stages:
+        stages.append(_train(recipe, beside, stage, source))
+        source = stage.name
+    stages.append(_evaluate(recipe, beside, source))
+    for variant in recipe.quantize:
+        stages.append(_quantize(recipe, variant, source))
+        stages.append(_evaluate(recipe, beside, variant.name))
+    return [*stages, _release(recipe, [stage.name for stage in stages])]
+
+
+def _base(recipe: Recipe, beside: Path) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.hub import base
+
+        return base(job)
+
+    template = {"chat_template": resolve(recipe.model.chat_template, beside)}
+    return Stage("base", (), _json(recipe.model), work, template)
+
+
+def _data(recipe: Recipe, beside: Path) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.data.stage import build
+
+        return build(job)
+
+    sources = {source.name: resolve(source.path, beside) for source in recipe.data.sources}
+    return Stage("data", ("base",), _json(recipe.data), work, sources)
+
+
+def _train(recipe: Recipe, beside: Path, stage: TrainStage, source: str) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.train.stage import train
+
+        return train(job, stage, job.before[source])
+
+    earlier = recipe.train.stages[: recipe.train.stages.index(stage) + 1]
+    how = {key: value for key, value in _json(recipe.train).items() if key not in _NOT_DECIDING}
+    decides = {**how, "stages": [_json(part) for part in earlier], "seed": recipe.seed}
+    zero = {"zero": resolve(recipe.train.zero, beside)}
+    return Stage(stage.name, (source, "data"), decides, work, zero, resumes=True)
+
+
+_NOT_DECIDING = ("stages", "checkpoint_every", "keep")
+
+
+def _evaluate(recipe: Recipe, beside: Path, of: str) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.evaluate.stage import evaluate
+
+        return evaluate(job, of)
+
+    policy = {"policy": resolve(recipe.policy, beside)}
+    after = tuple(sorted({of, "data"}))
+    return Stage(f"evaluate-{of}", after, _json(recipe.evaluate), work, policy)
+
+
+def _quantize(recipe: Recipe, variant: Quantization, source: str) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.quantize.stage import quantize
+
+        return quantize(job, variant)
+
+    decides = {**_json(variant), "seed": recipe.seed}
+    return Stage(variant.name, (source, "data"), decides, work)
+
+
+def _release(recipe: Recipe, after: list[str]) -> Stage:
+    from aurora_release.card.stage import release, seal
+
+    return Stage("release", tuple(after), _json(recipe), partial(release), seal=seal)
+
+
+def _json(part: Any) -> dict[str, Any]:
+    found = part.model_dump(mode="json")
+    assert isinstance(found, dict)
+    return found

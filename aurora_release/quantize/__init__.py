@@ -1,0 +1,1 @@
+"""Smaller variants of a model, and the certificate of what each of them costs."""

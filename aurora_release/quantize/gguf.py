@@ -1,0 +1,196 @@
+"""A GGUF file for llama.cpp, written tensor by tensor."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from aurora_release.errors import AuroraError
+from aurora_release.quantize.folder import TEMPLATE, configuration, take_over
+from aurora_release.quantize.vocabulary import add_vocabulary
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = "model.gguf"
+
+
+def gguf(source: Path, out: Path, *, type: Literal["F16", "Q8_0"]) -> None:
+    """Write `model.gguf` with the model, tokenizer and chat template of `source` to `out`.
+
+    Vectors are float32 as llama.cpp wants them, matrices are of `type`; rows that are no multiple
+    of 32 stay F16 in Q8_0. Memory holds one tensor at a time. Same source, same bytes.
+
+    Raises:
+        AuroraError: a model or tokenizer that GGUF or this writer has no place for.
+    """
+    from gguf import GGML_QUANT_VERSION, GGUFWriter, LlamaFileType
+    from transformers import AutoConfig
+
+    architecture = _architecture(configuration(source), source)
+    # with the defaults of the settings that the file is silent about
+    config = AutoConfig.from_pretrained(source, local_files_only=True).to_dict()
+    writer = GGUFWriter(out / FILE, architecture)
+    writer.add_type("model")
+    (_llama if architecture == "llama" else _starcoder)(writer, config, source)
+    writer.add_file_type(LlamaFileType[f"MOSTLY_{type}"])
+    writer.add_quantization_version(GGML_QUANT_VERSION)
+    add_vocabulary(writer, source, config["vocab_size"])
+    template = source / TEMPLATE
+    if template.is_file():
+        writer.add_chat_template(template.read_text(encoding="utf-8"))
+    _write(writer, source, config, type)
+    take_over(source, out, generation=False)
+
+
+def _architecture(config: dict[str, Any], source: Path) -> str:
+    """Return llama.cpp's name of the architecture."""
+    kind = config.get("model_type")
+    names = {"llama": "llama", "gpt_bigcode": "starcoder"}
+    if kind not in names:
+        raise AuroraError(
+            f"{source}: a model of type {kind!r} cannot be written as GGUF here; "
+            f"{' and '.join(names)} can. Leave gguf out of `quantize`, or use llama.cpp's converter."
+        )
+    return names[kind]
+
+
+def _require(config: dict[str, Any], source: Path, allowed: dict[str, tuple[Any, ...]]) -> None:
+    """Check settings that llama.cpp takes for granted: another value would run and be wrong."""
+    for key, values in allowed.items():
+        found = config.get(key, values[0])
+        if found not in values:
+            raise AuroraError(
+                f"{source / 'config.json'}: {key} is {found!r}, and llama.cpp computes this "
+                f"architecture with {' or '.join(map(repr, values))} only. Leave gguf out of "
+                "`quantize`."
+            )
+
+
+def _llama(writer: Any, config: dict[str, Any], source: Path) -> None:
+    rope = config["rope_parameters"]
+    _require(config, source, {"hidden_act": ("silu",)})
+    _require(rope, source, {"rope_type": ("default",), "partial_rotary_factor": (1.0,)})
+    heads = config["num_attention_heads"]
+    width = config["head_dim"]
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_key_length(width)
+    writer.add_value_length(width)
+    writer.add_rope_dimension_count(width)
+    writer.add_rope_freq_base(rope["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+
+
+def _starcoder(writer: Any, config: dict[str, Any], source: Path) -> None:
+    tanh = ("gelu_pytorch_tanh", "gelu_new")
+    _require(
+        config,
+        source,
+        {"multi_query": (True,), "scale_attn_weights": (True,), "activation_function": tanh},
+    )
+    writer.add_context_length(config["n_positions"])
+    writer.add_embedding_length(config["n_embd"])
+    writer.add_block_count(config["n_layer"])
+    writer.add_feed_forward_length(config["n_inner"] or 4 * config["n_embd"])
+    writer.add_head_count(config["n_head"])
+    writer.add_head_count_kv(1)
+    writer.add_layer_norm_eps(config["layer_norm_epsilon"])
+
+
+def _write(writer: Any, source: Path, config: dict[str, Any], type: str) -> None:
+    """Write the header, then each tensor of the source in turn."""
+    from gguf.quants import quantize
+
+    tensors = _tensors(writer.arch, source, config)
+    kinds = {}
+    for name, (file, key) in tensors.items():
+        shape = file.get_slice(key).get_shape()
+        kinds[name] = _kind(name, shape, type)
+        writer.add_tensor_info(name, shape, None, _bytes(shape, kinds[name]), kinds[name])
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for name, (file, key) in tensors.items():
+            values = _arranged(file.get_tensor(key).float(), key, config)
+            written = quantize(values.numpy(), kinds[name])
+            _check_finite(values, written, key, source)
+            writer.write_tensor_data(written)
+    finally:
+        writer.close()
+
+
+def _tensors(architecture: str, source: Path, config: dict[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Return {GGUF name: (open file, name in it)}, in an order that is always the same."""
+    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+    from safetensors import safe_open
+
+    arch = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == architecture)
+    layers = config["n_layer" if architecture == "starcoder" else "num_hidden_layers"]
+    names = get_tensor_name_map(arch, layers)
+    found: dict[str, tuple[Any, str]] = {}
+    for path in sorted(source.glob("*.safetensors")):
+        file: Any = safe_open(path, "pt")
+        for key in sorted(file.keys()):
+            # masks that old checkpoints carry, and the copy of tied embeddings
+            if key.endswith((".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")) or (
+                key == "lm_head.weight" and config["tie_word_embeddings"]
+            ):
+                continue
+            name = names.get_name(key, try_suffixes=(".weight", ".bias"))
+            if name is None:
+                raise AuroraError(
+                    f"{path} holds {key}, which GGUF has no place for in a {architecture} model."
+                )
+            found[name] = (file, key)
+    return found
+
+
+def _kind(name: str, shape: list[int], type: str) -> Any:
+    """Return the storage type of a tensor: llama.cpp adds vectors and positions in float32."""
+    from gguf import GGMLQuantizationType
+
+    if len(shape) == 1 or name == "position_embd.weight":
+        return GGMLQuantizationType.F32
+    if type == "Q8_0" and shape[-1] % 32:
+        return GGMLQuantizationType.F16
+    return GGMLQuantizationType[type]
+
+
+def _bytes(shape: list[int], kind: Any) -> int:
+    from math import prod
+
+    from gguf import GGML_QUANT_SIZES
+
+    block, size = GGML_QUANT_SIZES[kind]
+    return int(prod(shape) // block * size)
+
+
+def _arranged(values: "torch.Tensor", key: str, config: dict[str, Any]) -> "torch.Tensor":
+    """Return a tensor as llama.cpp expects it; only queries and keys of llama differ.
+
+    transformers rotates the first half of a head against the second, llama.cpp even rows against
+    odd ones: [head, half, row] becomes [head, row, half].
+    """
+    if config["model_type"] != "llama" or ".q_proj." not in key and ".k_proj." not in key:
+        return values
+    heads = config["num_attention_heads"]
+    if ".k_proj." in key:
+        heads = config["num_key_value_heads"]
+    size, width = values.shape[0], values.shape[1:]
+    return (
+        values.reshape(heads, 2, size // heads // 2, *width).transpose(1, 2).reshape(size, *width)
+    )
+
+
+def _check_finite(values: "torch.Tensor", written: Any, key: str, source: Path) -> None:
+    import numpy as np
+
+    if not values.isfinite().all():
+        raise AuroraError(f"{source}: {key} holds numbers that are not finite; train again.")
+    if written.dtype == np.float16 and not np.isfinite(written).all():
+        raise AuroraError(f"{source}: {key} is beyond the range of F16; choose type Q8_0.")

@@ -1,0 +1,1 @@
+"""The safety room: what is harmful, the ledger of pairs, the classifier, the guard, the stream filter."""

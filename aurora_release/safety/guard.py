@@ -1,0 +1,70 @@
+"""The guard: one verdict about a text, by the policy, the classifier and nothing else."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aurora_release.safety.classifier import Classifier, Judgement
+from aurora_release.safety.policy import Policy, load
+from aurora_release.safety.taxonomy import UNVERIFIED, Action, Direction
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be done with a text, and why."""
+
+    action: Action
+    category: str | None = None
+    """An area of the taxonomy, `unverified`, or None where nothing was found."""
+    score: float = 0.0
+    """Calibrated probability of harm, 0 to 1."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Probability of each area; they add up to `score`."""
+    language: str = "und"
+    verified: bool = True
+    """False where the language was not measured, or the classifier failed."""
+
+
+class Guard:
+    """Judges texts by a policy; blocking, thread-safe, about 30 ms a sentence on one CPU core."""
+
+    def __init__(self, policy: Policy, classifier: Classifier):
+        self.policy = policy
+        self._classifier = classifier
+
+    @classmethod
+    def load(cls, policy_path: Path) -> "Guard":
+        """Return the guard of a policy file, with the classifier head that the policy names."""
+        policy = load(policy_path)
+        return cls(policy, Classifier.load(policy_path.parent / policy.head))
+
+    def judge(self, text: str, direction: Direction) -> Verdict:
+        """Return the verdict about a text; a classifier that fails gives `unverified`."""
+        if not text.strip():
+            return Verdict("allow")
+        try:
+            judgement = self._classifier.judge(text, direction)
+        except Exception:
+            # Whatever went wrong, the text was not judged: the policy says if it may pass.
+            logger.exception("The safety classifier failed; the text counts as unverified.")
+            action: Action = "block" if self.policy.fail_closed else "flag"
+            return Verdict(action, UNVERIFIED, score=1.0, verified=False)
+        return self._decide(judgement, direction)
+
+    def refusal(self, verdict: Verdict) -> str:
+        """Return what the user reads in place of a blocked text, in the language of the text."""
+        return self.policy.refusal(verdict.language, verdict.category)
+
+    def _decide(self, judgement: Judgement, direction: Direction) -> Verdict:
+        found = judgement.score >= self.policy.threshold(judgement, direction)
+        verified = judgement.language in self.policy.languages
+        action: Action = "allow" if verified else getattr(self.policy.unverified, direction)
+        category = None if verified else UNVERIFIED
+        if found:
+            category = max(judgement.scores, key=lambda area: judgement.scores[area])
+            action = getattr(self.policy.areas[category], direction)
+        return Verdict(
+            action, category, judgement.score, judgement.scores, judgement.language, verified
+        )

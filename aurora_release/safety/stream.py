@@ -1,0 +1,84 @@
+"""The hold-back filter between a model and its reader: no character leaves before it was judged."""
+
+import logging
+import re
+from collections.abc import Callable
+
+from aurora_release.safety.guard import Verdict
+from aurora_release.safety.taxonomy import UNVERIFIED
+
+logger = logging.getLogger(__name__)
+
+# A segment ends after a mark of a script without spaces, after a line end, or after the space that
+# follows a full stop. Each place is known by the text before it, so deltas cannot move it.
+_END = re.compile(r"""[。！？।॥\n]|(?<=[.!?…])\s|(?<=[.!?…]["'”’»)\]])\s""")
+
+
+class StreamFilter:
+    """Releases a text segment by segment, each one only after `judge` allowed it.
+
+    `judge` gets the segment behind the text that was released before it (the context). What
+    leaves depends on the text alone, never on how it was cut into deltas. After the first blocked
+    segment, or the first failure of `judge`, nothing leaves any more and `blocked` says why.
+    """
+
+    def __init__(
+        self,
+        judge: Callable[[str], Verdict],
+        max_characters: int = 240,
+        min_characters: int = 16,
+        context_characters: int = 160,
+    ):
+        self.blocked: Verdict | None = None
+        self._judge = judge
+        self._max = max_characters
+        self._min = min_characters
+        self._context_size = context_characters
+        self._context = ""
+        self._held = ""
+
+    def feed(self, delta: str) -> str:
+        """Take the next piece of text and return what may leave now."""
+        self._held += delta
+        start = 0
+        while self.blocked is None and (end := self._end(start)):
+            if self._passes(self._held[start:end]):
+                start = end
+        return self._release(start)
+
+    def finish(self) -> str:
+        """Return the rest of the text, if it may leave."""
+        passes = self.blocked is None and bool(self._held) and self._passes(self._held)
+        return self._release(len(self._held) if passes else 0)
+
+    def _end(self, start: int) -> int | None:
+        """Return where the segment that begins at `start` ends, or None while it is open."""
+        limit = start + self._max
+        mark = _END.search(self._held, start + self._min - 1, limit)
+        if mark:
+            return mark.end()
+        if len(self._held) < limit:
+            return None
+        return self._held.rfind(" ", start + self._min, limit) + 1 or limit
+
+    def _passes(self, segment: str) -> bool:
+        # Closed before the question is asked: whatever stops the judge, nothing leaves.
+        self.blocked = Verdict("block", UNVERIFIED, score=1.0, verified=False)
+        try:
+            verdict = self._judge(self._context + segment)
+        except Exception:
+            logger.exception("The judge of a stream failed; the stream is blocked.")
+            return False
+        if verdict.action == "block":
+            self.blocked = verdict
+            return False
+        self.blocked = None
+        if self._context_size:
+            self._context = (self._context + segment)[-self._context_size :]
+        return True
+
+    def _release(self, end: int) -> str:
+        """Return the held text up to `end` and keep the rest, or drop it once blocked."""
+        released = self._held[:end]
+        self._held = "" if self.blocked else self._held[end:]
+        return released

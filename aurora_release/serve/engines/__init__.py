@@ -1,0 +1,1 @@
+"""What generates: engines behind one small protocol."""

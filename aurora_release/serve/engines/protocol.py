@@ -1,0 +1,120 @@
+"""The seam between the routes and whatever generates."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Ending = Literal["eos", "stop", "length"]
+"""Why an engine ended: the model's own end, a stop string, or the token limit."""
+
+
+class EngineError(Exception):
+    """The engine failed or was stopped; the request can be sent again later."""
+
+
+class Overloaded(EngineError):
+    """The queue is full; nothing was started."""
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One prompt and how it is to be continued."""
+
+    prompt: tuple[int, ...]
+    """Token ids, at least one."""
+    max_new_tokens: int
+    temperature: float = 0.0
+    """0 takes the likeliest token."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 leaves all tokens in."""
+    repetition_penalty: float = 1.0
+    """Divides the scores of tokens in prompt and answer (Keskar et al. 2019)."""
+    frequency_penalty: float = 0.0
+    """Subtracted once for each time a token stands in the answer."""
+    presence_penalty: float = 0.0
+    """Subtracted where a token stands in the answer."""
+    seed: int | None = None
+    """The same seed gives the same answer, whoever else is served; None is random."""
+    stop: tuple[str, ...] = ()
+    include_stop: bool = False
+    """Leave the stop string in the text (TGI) or out of it (OpenAI)."""
+    top_logprobs: int = 0
+    """How many of the likeliest tokens are named beside each chosen one."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A generated token; logprobs are those of the model, before temperature and penalties."""
+
+    id: int
+    text: str
+    logprob: float
+    special: bool
+    top: tuple["Token", ...] = ()
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One generated token and the text that became final with it (often, not always, its own)."""
+
+    text: str
+    token: Token
+    ending: Ending | None
+    """Set on the last delta of a request."""
+    generated_tokens: int
+
+
+class DeltaStream(AsyncIterator[Delta], Protocol):
+    """The deltas of one request; closing it frees what the request holds."""
+
+    async def aclose(self) -> None:
+        """Cancel the request, unless it has ended."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is served."""
+
+    id: str
+    max_total_tokens: int
+    """Prompt and answer together."""
+    vocabulary: int
+    digest: str
+    """SHA-256 over the names and digests of the weight files."""
+    dtype: str
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """What an engine is doing."""
+
+    ready: bool
+    active: int
+    waiting: int
+    slots: int
+
+
+class Engine(Protocol):
+    """Generates for many requests at once."""
+
+    facts: ModelFacts
+    tokenizer: Any
+    """The model's own fast tokenizer (transformers)."""
+
+    def start(self) -> None:
+        """Make ready to generate."""
+
+    def stop(self) -> None:
+        """End; requests that are still running fail with `EngineError`."""
+
+    def generate(self, request: GenerationRequest) -> DeltaStream:
+        """Queue a request, inside a running event loop.
+
+        Raises:
+            Overloaded: the queue is full.
+            EngineError: the engine does not run.
+        """
+
+    def stats(self) -> EngineStats:
+        """Return what the engine is doing now."""

@@ -1,0 +1,1 @@
+"""Continual pretraining in stages on DeepSpeed, with an exact resume."""

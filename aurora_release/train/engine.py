@@ -1,0 +1,126 @@
+"""A DeepSpeed engine from a recipe: process group, configuration, precision."""
+
+import json
+import os
+import socket
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aurora_release.errors import AuroraError
+from aurora_release.hardware import multiplies_bf16
+from aurora_release.recipe import Train
+
+
+def start(model: torch.nn.Module, train: Train, zero: Path) -> Any:
+    """Return a DeepSpeed engine that trains `model`.
+
+    Raises:
+        AuroraError: the ZeRO file is not JSON, sets what the recipe sets, or the batch does not
+            divide by the number of ranks.
+    """
+    join()
+    import deepspeed
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # notices about its own optimizer wrappers
+        engine, *_ = deepspeed.initialize(
+            model=model,
+            model_parameters=_groups(model, train.weight_decay),
+            config=configuration(train, zero, world_size()),
+        )
+    return engine
+
+
+def configuration(train: Train, zero: Path, ranks: int) -> dict[str, Any]:
+    """Return the DeepSpeed file with batch sizes, precision and optimizer filled in."""
+    config = _read(zero)
+    if train.global_batch % (train.micro_batch * ranks):
+        raise AuroraError(
+            f"train.global_batch is {train.global_batch}: not a multiple of train.micro_batch, "
+            f"{train.micro_batch}, times {ranks} ranks. Change one of them."
+        )
+    config |= {
+        "train_batch_size": train.global_batch,
+        "train_micro_batch_size_per_gpu": train.micro_batch,
+        "gradient_clipping": train.clip,
+        "steps_per_print": 2**31,
+        "bf16": {"enabled": precision(train) == "bf16"},
+        "optimizer": {
+            "type": "AdamW",
+            # torch's own AdamW: DeepSpeed's would be compiled on the spot, minutes long
+            "params": {"lr": 0.0, "betas": list(train.betas), "torch_adam": True, "fused": True},
+        },
+    }
+    return config
+
+
+def precision(train: Train) -> str:
+    """Return `bf16` or `fp32`: what the recipe says, or what the hardware multiplies."""
+    if train.precision != "auto":
+        return train.precision
+    return "bf16" if multiplies_bf16() else "fp32"
+
+
+def rank() -> int:
+    """Return the rank of this process."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Return the number of processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def join() -> None:
+    """Join the process group that a launcher described, or a group of one."""
+    if torch.distributed.is_initialized():
+        return
+    if "RANK" not in os.environ:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        os.environ.update(
+            RANK="0", WORLD_SIZE="1", LOCAL_RANK="0",
+            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+        )  # fmt: skip
+    import deepspeed
+    import deepspeed.ops
+
+    # only inference uses this op, yet it would be compiled here: minutes, and fatal without g++
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def leave() -> None:
+    """Leave the process group."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return parameter groups: matrices decay, vectors (norms and biases) do not."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return [
+        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": weight_decay},
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+_OURS = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps",
+         "gradient_clipping", "optimizer", "scheduler", "bf16", "fp16")  # fmt: skip
+
+
+def _read(zero: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(zero.read_bytes())
+    except FileNotFoundError:
+        raise AuroraError(f"{zero} (train.zero) does not exist.") from None
+    except ValueError as error:
+        raise AuroraError(f"{zero} (train.zero) is not JSON: {error}.") from None
+    for key in _OURS:
+        if key in config:
+            raise AuroraError(f"{zero} sets {key}; the recipe says it, so remove it there.")
+    return dict(config)
