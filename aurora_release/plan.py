@@ -1,12 +1,11 @@
 """The stages of a recipe, in order: recipe -> stage -> evidence -> next stage."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aurora_release.recipe import Quantization, Recipe, TrainStage
 from aurora_release.run import Job, Stage
-from aurora_release.shipped import resolve
+from aurora_release.shipped import resolve, shipped
 
 
 def plan(recipe: Recipe, beside: Path) -> list[Stage]:
@@ -81,9 +80,18 @@ def _quantize(recipe: Recipe, variant: Quantization, source: str) -> Stage:
 
 
 def _release(recipe: Recipe, after: list[str]) -> Stage:
-    from aurora_release.card.stage import release, seal
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.card.stage import release
 
-    return Stage("release", tuple(after), _json(recipe), partial(release), seal=seal)
+        return release(job)
+
+    def seal(folder: Path) -> None:
+        from aurora_release.card.stage import seal
+
+        seal(folder)
+
+    template = {"card": shipped("model_card/card.md.j2")}
+    return Stage("release", tuple(after), _json(recipe), work, template, seal=seal)
 
 
 def _json(part: Any) -> dict[str, Any]:

@@ -179,8 +179,9 @@ class Recipe(Part):
                         f"train.stages.{stage.name}: {name!r} is not a source of data.sources; "
                         f"there are {', '.join(sorted(sources))}"
                     )
-        _unique("train.stages", [stage.name for stage in self.train.stages])
-        _unique("quantize", [variant.name for variant in self.quantize])
+        folders = [stage.name for stage in self.train.stages]
+        folders += [variant.name for variant in self.quantize]
+        _unique("train.stages and quantize", folders)
         if self.train.global_batch % self.train.micro_batch:
             raise ValueError(
                 f"train.global_batch: {self.train.global_batch} is not a multiple of "
@@ -193,9 +194,12 @@ class Recipe(Part):
         return math.ceil(stage.tokens / (self.train.global_batch * self.data.sequence_length))
 
 
+_TAKEN = ("base", "data", "evidence", "images", "release")
+
+
 def _unique(where: str, names: list[str]) -> None:
     for name in names:
-        if names.count(name) > 1 or name in ("base", "data", "release"):
+        if names.count(name) > 1 or name in _TAKEN:
             raise ValueError(f"{where}: the name {name!r} is taken; choose another")
 
 

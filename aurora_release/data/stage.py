@@ -14,6 +14,8 @@ from aurora_release.errors import AuroraError
 from aurora_release.evidence import canonical, sha256_file
 from aurora_release.recipe import Source
 from aurora_release.run import Job
+from aurora_release.safety import ledger
+from aurora_release.shipped import resolve
 from aurora_release.split import held_out
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ def _add(job: Job, source: Source, encoder: Encoder, writer: Any) -> dict[str, A
         "tokens": part.tokens,
         "windows": part.windows,
         "characters": characters["train"],
+        **_ledger(job, source),
     }
 
 
@@ -80,6 +83,13 @@ def _without_held_out(
         else:
             characters["train"] += len(document.prompt or "") + len(document.text)
             yield document
+
+
+def _ledger(job: Job, source: Source) -> dict[str, Any]:
+    """Return who wrote and reviewed the pairs of a source."""
+    if source.kind != "pairs":
+        return {}
+    return {"ledger": ledger.stats(ledger.read(resolve(source.path, job.beside)))}
 
 
 def _require(source: Source, number: int, what: str, counts: Counter[str]) -> None:

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aurora_release.errors import AuroraError, missing_extra
+from aurora_release.evaluate.gguf import open_gguf, opens
 from aurora_release.evidence import sha256
 from aurora_release.hardware import multiplies_bf16
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 GGUF = "model.gguf"
@@ -88,23 +92,14 @@ def _tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
 def _model(folder: Path, method: str | None) -> "PreTrainedModel":
     """Return the model on the fastest device, every weight of it read from the folder."""
-    # gptqmodel 7.6 refuses to load on two cores otherwise, and reads this at import
-    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
     import torch
-    from transformers import AutoModelForCausalLM
 
+    dtype = torch.bfloat16 if multiplies_bf16() else torch.float32
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with _packed_bigcode():
-        model, found = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=torch.bfloat16 if multiplies_bf16() else torch.float32,
-            device_map={"": device},
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            **_how(method),
-        )
-    missing = sorted(found["missing_keys"])
+    if method == "gguf" and opens(folder / GGUF):
+        model, missing = open_gguf(folder / GGUF, dtype, device)
+    else:
+        model, missing = _from_pretrained(folder, method, dtype, device)
     if missing:
         raise AuroraError(
             f"{folder} lacks {len(missing)} weights of its model, first {missing[0]}: "
@@ -113,14 +108,44 @@ def _model(folder: Path, method: str | None) -> "PreTrainedModel":
     return model
 
 
-def _how(method: str | None) -> dict[str, Any]:
-    """Return the arguments that only one kind of weights takes."""
-    if method != "gguf":
-        return {"use_safetensors": True}
+def _from_pretrained(
+    folder: Path, method: str | None, dtype: "torch.dtype", device: str
+) -> tuple["PreTrainedModel", list[str]]:
+    """Return the model, and the names of weights that the folder lacks."""
+    from transformers import AutoModelForCausalLM
     from transformers.utils.quantization_config import GgufConfig
 
-    # transformers has no CPU kernel for GGUF blocks: the same numbers, unpacked
-    return {"gguf_file": GGUF, "quantization_config": GgufConfig(dequantize=True)}
+    how: dict[str, Any] = {"use_safetensors": True}
+    if method == "gguf":
+        # transformers has no CPU kernel for GGUF blocks: the same numbers, unpacked
+        how = {"gguf_file": GGUF, "quantization_config": GgufConfig(dequantize=True)}
+    with _quiet(), _packed_bigcode():
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            device_map={"": device},
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **how,
+        )
+    return model, sorted(found["missing_keys"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what bitsandbytes and gptqmodel say about themselves as they are loaded."""
+    # gptqmodel 7.6 refuses to load on two cores otherwise, and reads this at import
+    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    if importlib.util.find_spec("logbar"):
+        from logbar import LogBar  # type: ignore[import-untyped]
+
+        LogBar.shared().setLevel("ERROR")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script_method` is", DeprecationWarning)
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is", FutureWarning)
+        yield
 
 
 @contextmanager

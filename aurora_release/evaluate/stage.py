@@ -1,5 +1,6 @@
 """The evaluate stage: everything that is measured of one model."""
 
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release import atomic, evidence
-from aurora_release.errors import AuroraError
 from aurora_release.evaluate.behaviour import (
     Prompt,
     count_blocks,
@@ -32,7 +32,7 @@ def evaluate(job: Job, of: str) -> dict[str, Any]:
     """Return what was measured of the model that stage `of` made, and keep its replies.
 
     Raises:
-        AuroraError: the model cannot be read, or a source has no held-out text.
+        AuroraError: the model cannot be read, or has no chat template.
     """
     from aurora_release.safety.guard import Guard
 
@@ -41,11 +41,7 @@ def evaluate(job: Job, of: str) -> dict[str, Any]:
         loaded = load(job.before[of])
     heldout = job.before["data"] / "heldout"
     with _timed(seconds, "bits"):
-        bits = {
-            source.name: _bits(job.recipe, source, heldout, loaded)
-            for source in job.recipe.data.sources
-            if source.kind == "text"
-        }
+        bits = _bits(job.recipe, heldout, loaded)
     prompts = _prompts(job.recipe, heldout)
     with _timed(seconds, "safety"):
         answers = replies(
@@ -90,23 +86,25 @@ def weights(folder: Path) -> str:
     )
 
 
-def _bits(recipe: Recipe, source: Source, heldout: Path, loaded: LoadedModel) -> dict[str, Any]:
-    """Return the measured row of one source."""
-    import json
+def _bits(recipe: Recipe, heldout: Path, loaded: LoadedModel) -> dict[str, Any]:
+    """Return the measured row of every source of text that holds something out."""
+    rows = {}
+    for source in recipe.data.sources:
+        if source.kind != "text":
+            continue
+        texts = take(_texts(heldout / f"{source.name}.jsonl"), recipe.evaluate.bytes_per_source)
+        if texts:
+            found = bits_per_byte(
+                loaded, texts, context=recipe.evaluate.context, batch_tokens=_BATCH_TOKENS
+            )
+            rows[source.name] = _row(source, texts, found)
+            log.info("%-14s %s: %.3f bits per byte", "", source.name, found.bits_per_byte)
+    return rows
 
-    path = heldout / f"{source.name}.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    texts = take([json.loads(line)["text"] for line in lines], recipe.evaluate.bytes_per_source)
-    if not texts:
-        raise AuroraError(
-            f"{path} holds no text to evaluate {source.name} on: raise data.heldout, or give the "
-            "source more documents."
-        )
-    found = bits_per_byte(
-        loaded, texts, context=recipe.evaluate.context, batch_tokens=_BATCH_TOKENS
-    )
-    log.info("%-14s %s: %.3f bits per byte", "", source.name, found.bits_per_byte)
-    return _row(source, texts, found)
+
+def _texts(path: Path) -> list[str]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line)["text"] for line in lines]
 
 
 def _row(source: Source, texts: list[str], found: Bits) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def _architecture(config: dict[str, Any], source: Path) -> str:
     if kind not in names:
         raise AuroraError(
             f"{source}: a model of type {kind!r} cannot be written as GGUF here; "
-            f"{' and '.join(names)} can. Leave gguf out of `quantize`, or use llama.cpp's converter."
+            f"{' and '.join(names)} can. Leave gguf out of `quantize`, or use llama.cpp's own."
         )
     return names[kind]
 
@@ -117,9 +117,8 @@ def _write(writer: Any, source: Path, config: dict[str, Any], type: str) -> None
         writer.write_ti_data_to_file()
         for name, (file, key) in tensors.items():
             values = _arranged(file.get_tensor(key).float(), key, config)
-            written = quantize(values.numpy(), kinds[name])
-            _check_finite(values, written, key, source)
-            writer.write_tensor_data(written)
+            _check_range(values, kinds[name].name, key, source)
+            writer.write_tensor_data(quantize(values.numpy(), kinds[name]))
     finally:
         writer.close()
 
@@ -187,10 +186,13 @@ def _arranged(values: "torch.Tensor", key: str, config: dict[str, Any]) -> "torc
     )
 
 
-def _check_finite(values: "torch.Tensor", written: Any, key: str, source: Path) -> None:
-    import numpy as np
-
+def _check_range(values: "torch.Tensor", kind: str, key: str, source: Path) -> None:
+    """Check that a tensor stays finite in its storage type: Q8_0 holds 127 steps of an F16."""
+    limit = {"F16": 65504.0, "Q8_0": 65504.0 * 127}.get(kind, float("inf"))
     if not values.isfinite().all():
         raise AuroraError(f"{source}: {key} holds numbers that are not finite; train again.")
-    if written.dtype == np.float16 and not np.isfinite(written).all():
-        raise AuroraError(f"{source}: {key} is beyond the range of F16; choose type Q8_0.")
+    if values.abs().max() > limit:
+        raise AuroraError(
+            f"{source}: {key} holds {values.abs().max():.3g}, beyond the {limit:.3g} of {kind}; "
+            f"{'choose type Q8_0' if kind == 'F16' else 'leave gguf out of `quantize`'}."
+        )

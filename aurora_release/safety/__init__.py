@@ -1,1 +1,1 @@
-"""The safety room: what is harmful, the ledger of pairs, the classifier, the guard, the stream filter."""
+"""What is harmful, the ledger of pairs, the classifier, the guard and the stream filter."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aurora_release.safety.classifier import Classifier, Judgement
 from aurora_release.safety.policy import Policy, load
-from aurora_release.safety.taxonomy import UNVERIFIED, Action, Direction
+from aurora_release.safety.taxonomy import AREAS, LANGUAGES, UNVERIFIED, Action, Direction
 
 logger = logging.getLogger(__name__)
 
@@ -41,30 +41,39 @@ class Guard:
         return cls(policy, Classifier.load(policy_path.parent / policy.head))
 
     def judge(self, text: str, direction: Direction) -> Verdict:
-        """Return the verdict about a text; a classifier that fails gives `unverified`."""
+        """Return the verdict about a text; one that could not be judged is `unverified`."""
         if not text.strip():
             return Verdict("allow")
+        if len(text) > self.policy.longest:
+            logger.warning("A text of %d characters is too long to be judged.", len(text))
+            return self._unjudged()
         try:
             judgement = self._classifier.judge(text, direction)
-        except Exception:
-            # Whatever went wrong, the text was not judged: the policy says if it may pass.
-            logger.exception("The safety classifier failed; the text counts as unverified.")
-            action: Action = "block" if self.policy.fail_closed else "flag"
-            return Verdict(action, UNVERIFIED, score=1.0, verified=False)
+        except Exception as error:
+            # Whatever went wrong, the text was not judged. Its words stay out of the log.
+            logger.error("The safety classifier failed: %s.", type(error).__name__)
+            return self._unjudged()
         return self._decide(judgement, direction)
 
     def refusal(self, verdict: Verdict) -> str:
         """Return what the user reads in place of a blocked text, in the language of the text."""
         return self.policy.refusal(verdict.language, verdict.category)
 
+    def _unjudged(self) -> Verdict:
+        action: Action = "block" if self.policy.fail_closed else "flag"
+        return Verdict(action, UNVERIFIED, score=1.0, verified=False)
+
     def _decide(self, judgement: Judgement, direction: Direction) -> Verdict:
-        found = judgement.score >= self.policy.threshold(judgement, direction)
-        verified = judgement.language in self.policy.languages
-        action: Action = "allow" if verified else getattr(self.policy.unverified, direction)
-        category = None if verified else UNVERIFIED
-        if found:
-            category = max(judgement.scores, key=lambda area: judgement.scores[area])
-            action = getattr(self.policy.areas[category], direction)
-        return Verdict(
-            action, category, judgement.score, judgement.scores, judgement.language, verified
-        )
+        policy, scores = self.policy, judgement.scores
+        verified = judgement.language in LANGUAGES
+        threshold = policy.threshold(judgement.language, direction, judgement.threshold)
+        blocked = [area for area in AREAS if policy.action(area, direction) == "block"]
+        minded = [area for area in AREAS if policy.action(area, direction) != "allow"]
+        rest = (judgement.score, scores, judgement.language, verified)
+        choices: tuple[tuple[Action, list[str]], ...] = (("block", blocked), ("flag", minded))
+        for action, areas in choices:
+            if areas and sum(scores[area] for area in areas) >= threshold:
+                return Verdict(action, max(areas, key=scores.__getitem__), *rest)
+        if verified:
+            return Verdict("allow", None, *rest)
+        return Verdict(policy.action(UNVERIFIED, direction), UNVERIFIED, *rest)

@@ -1,4 +1,4 @@
-"""The ledger of safety pairs: append-only JSON lines, chained by digest, saying who wrote and reviewed."""
+"""The ledger of safety pairs: append-only JSON lines in a digest chain, and who reviewed what."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -149,8 +149,8 @@ def _verified(path: Path, content: bytes) -> list[Record]:
         record = _parsed(line, where)
         if record.previous != previous:
             raise AuroraError(
-                f"{where} does not follow the line before it: a line was changed, moved, removed or "
-                "put in by hand. Restore the ledger, and add lines with ledger.append only."
+                f"{where} does not follow the line before it: a line was changed, moved, removed "
+                "or put in by hand. Restore the ledger, and add lines with ledger.append only."
             )
         previous = sha256(line)
         records.append(record)

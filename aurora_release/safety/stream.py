@@ -25,9 +25,9 @@ class StreamFilter:
     def __init__(
         self,
         judge: Callable[[str], Verdict],
-        max_characters: int = 240,
-        min_characters: int = 16,
-        context_characters: int = 160,
+        max_characters: int = 160,
+        min_characters: int = 24,
+        context_characters: int = 80,
     ):
         self.blocked: Verdict | None = None
         self._judge = judge
@@ -41,9 +41,9 @@ class StreamFilter:
         """Take the next piece of text and return what may leave now."""
         self._held += delta
         start = 0
-        while self.blocked is None and (end := self._end(start)):
-            if self._passes(self._held[start:end]):
-                start = end
+        while self.blocked is None and (length := self._segment(start)):
+            if self._passes(self._held[start : start + length]):
+                start += length
         return self._release(start)
 
     def finish(self) -> str:
@@ -51,23 +51,24 @@ class StreamFilter:
         passes = self.blocked is None and bool(self._held) and self._passes(self._held)
         return self._release(len(self._held) if passes else 0)
 
-    def _end(self, start: int) -> int | None:
-        """Return where the segment that begins at `start` ends, or None while it is open."""
-        limit = start + self._max
-        mark = _END.search(self._held, start + self._min - 1, limit)
+    def _segment(self, start: int) -> int:
+        """Return the length of the segment that begins at `start`, or 0 while it is open."""
+        text = self._held[start : start + self._max]
+        mark = _END.search(text, self._min - 1)
         if mark:
             return mark.end()
-        if len(self._held) < limit:
-            return None
-        return self._held.rfind(" ", start + self._min, limit) + 1 or limit
+        if len(text) < self._max:
+            return 0
+        return text.rfind(" ", self._min) + 1 or self._max
 
     def _passes(self, segment: str) -> bool:
         # Closed before the question is asked: whatever stops the judge, nothing leaves.
         self.blocked = Verdict("block", UNVERIFIED, score=1.0, verified=False)
         try:
             verdict = self._judge(self._context + segment)
-        except Exception:
-            logger.exception("The judge of a stream failed; the stream is blocked.")
+        except Exception as error:
+            # The message may hold words of the text, which stay out of the log.
+            logger.error("The judge of a stream failed: %s.", type(error).__name__)
             return False
         if verdict.action == "block":
             self.blocked = verdict

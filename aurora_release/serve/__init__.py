@@ -1,1 +1,1 @@
-"""The server: OpenAI and TGI routes and a chat page in front of one engine, the filter always on."""
+"""The server: OpenAI and TGI routes and a chat page over one engine, the filter always on."""

@@ -1,22 +1,19 @@
-"""Continuous batching over an unmodified transformers model: one thread, one forward pass a step."""
+"""Continuous batching over an unmodified transformers model, in a thread of its own."""
 
-import asyncio
 import logging
 import threading
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aurora_release.errors import AuroraError
 from aurora_release.evidence import canonical, sha256, sha256_file
 from aurora_release.serve.engines.cache import SlotCache
-from aurora_release.serve.engines.detokenize import Detokenizer, StopStrings
+from aurora_release.serve.engines.job import Job, JobStream
 from aurora_release.serve.engines.protocol import (
-    Delta,
-    Ending,
     EngineError,
     EngineStats,
     GenerationRequest,
@@ -24,7 +21,6 @@ from aurora_release.serve.engines.protocol import (
     Overloaded,
     Token,
 )
-from aurora_release.serve.engines.sampling import Sampler
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +55,8 @@ class EmbeddedEngine:
         self._ends = _end_tokens(model, tokenizer)
         self._special = frozenset(tokenizer.all_special_ids)
         self._cache = SlotCache(limits.slots, facts.max_total_tokens)
-        self._waiting: deque[_Job] = deque()
-        self._running: list[_Job] = []
+        self._waiting: deque[Job] = deque()
+        self._running: list[Job] = []
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -77,8 +73,8 @@ class EmbeddedEngine:
 
         if (folder / GGUF).is_file():
             raise AuroraError(
-                f"{folder} holds a GGUF file, which the embedded engine does not run. Serve it with "
-                f"llama.cpp (llama-server -m {folder / GGUF}), or serve the model folder it came from."
+                f"{folder} holds a GGUF file, which the embedded engine does not run. Run it with "
+                f"llama.cpp (llama-server -m {folder / GGUF}), or serve the model it was made from."
             )
         loaded = load(folder)
         limits = limits or Limits()
@@ -105,14 +101,14 @@ class EmbeddedEngine:
             self._wake.notify()
         self._thread.shutdown()
 
-    def generate(self, request: GenerationRequest) -> "JobStream":
+    def generate(self, request: GenerationRequest) -> JobStream:
         """Queue a request, inside a running event loop.
 
         Raises:
             Overloaded: the queue is full.
             EngineError: the engine does not run.
         """
-        job = _Job(request, self._decode, self._model.device)
+        job = Job(request, self._decode, self._model.device)
         with self._wake:
             if not self._alive():
                 raise EngineError("The engine is not running; try again later.")
@@ -131,7 +127,7 @@ class EmbeddedEngine:
     def _alive(self) -> bool:
         return self._loop is not None and not self._loop.done() and not self._stopping
 
-    def _decode(self, ids: "list[int] | tuple[int, ...]") -> str:
+    def _decode(self, ids: Sequence[int]) -> str:
         text = self.tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -139,7 +135,7 @@ class EmbeddedEngine:
         return text
 
     def _serve(self) -> None:
-        """Work until stopped: drop what was cancelled, take one in, make a token for each."""
+        """Work until stopped: drop what ended, take one in, make a token for each."""
         import torch
 
         with torch.inference_mode():
@@ -152,6 +148,7 @@ class EmbeddedEngine:
                         return
                 self._drop_ended()
                 self._admit()
+                self._drop_ended()
                 if self._running:
                     self._step()
 
@@ -180,8 +177,7 @@ class EmbeddedEngine:
     def _admit(self) -> None:
         """Read the prompt of the first waiting request into a free row."""
         with self._wake:
-            while self._waiting and self._waiting[0].ended:
-                self._waiting.popleft()
+            self._waiting = deque(job for job in self._waiting if not job.ended)
             if not self._waiting or len(self._running) == self._limits.slots:
                 return
             job = self._waiting.popleft()
@@ -196,13 +192,7 @@ class EmbeddedEngine:
         """Make one token for every running request."""
         import torch
 
-        jobs = [job for job in self._running if not job.ended]
-        if len(jobs) < len(self._running):
-            self._drop_ended()
-            jobs = list(self._running)
-        if not jobs:
-            return
-        device = self._model.device
+        jobs, device = list(self._running), self._model.device
         positions = torch.tensor([job.length - 1 for job in jobs], device=device)
         longest = max(job.length for job in jobs)
         self._cache.decode(positions, longest)
@@ -230,7 +220,7 @@ class EmbeddedEngine:
         scores: torch.Tensor = output.logits[:, -1].float()
         return scores
 
-    def _choose(self, jobs: "list[_Job]", scores: "torch.Tensor") -> None:
+    def _choose(self, jobs: list[Job], scores: "torch.Tensor") -> None:
         """Choose, record and deliver the next token of each job; `scores`: [jobs, vocabulary]."""
         totals = scores.logsumexp(-1)
         for job, row, total in zip(jobs, scores, totals, strict=True):
@@ -258,73 +248,6 @@ class EmbeddedEngine:
             self._forward(
                 torch.zeros(1, 1, dtype=torch.long, device=self._model.device), None, None
             )
-
-
-class _Job:
-    """A request on its way through the engine thread, and its way back to the event loop."""
-
-    def __init__(self, request: GenerationRequest, decode: Any, device: "torch.device"):
-        self.request = request
-        self.ended = False
-        """Read by the engine thread, set by either side; it never becomes False again."""
-        self.sampler = Sampler(request, device)
-        self.token = request.prompt[-1]
-        self.length = len(request.prompt)
-        """Tokens of prompt and answer; the last of them is not in the cache yet."""
-        self.deltas: asyncio.Queue[Delta | EngineError] = asyncio.Queue()
-        self._event_loop = asyncio.get_running_loop()
-        self._detokenizer = Detokenizer(decode, request.prompt)
-        self._stop = StopStrings(request.stop, request.include_stop)
-
-    def take(self, token: Token, is_end: bool, full: bool) -> None:
-        """Add a chosen token to the answer and deliver what became final with it."""
-        self.token = token.id
-        self.length += 1
-        text = "" if is_end else self._detokenizer.push(token.id)
-        text, stopped = self._stop.push(text)
-        generated = self.length - len(self.request.prompt)
-        ending: Ending | None = None
-        if stopped:
-            ending = "stop"
-        elif is_end:
-            ending = "eos"
-        elif full or generated >= self.request.max_new_tokens:
-            ending = "length"
-        if ending in ("eos", "length"):
-            text += self._stop.finish()
-        self.deliver(Delta(text, token, ending, generated))
-        self.ended = self.ended or ending is not None
-
-    def deliver(self, item: Delta | EngineError) -> None:
-        """Hand `item` to the event loop the request came from, if it still runs."""
-        if not self._event_loop.is_closed():
-            self._event_loop.call_soon_threadsafe(partial(self.deltas.put_nowait, item))
-
-
-@dataclass
-class JobStream:
-    """The deltas of one request; closing it gives the slot back."""
-
-    _job: _Job
-    _over: bool = field(default=False, init=False)
-
-    def __aiter__(self) -> "JobStream":
-        return self
-
-    async def __anext__(self) -> Delta:
-        if self._over:
-            raise StopAsyncIteration
-        item = await self._job.deltas.get()
-        if isinstance(item, EngineError):
-            self._over = True
-            raise item
-        self._over = item.ending is not None
-        return item
-
-    async def aclose(self) -> None:
-        """Cancel the request, unless it has ended."""
-        self._over = True
-        self._job.ended = True
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

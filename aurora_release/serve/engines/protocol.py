@@ -1,8 +1,7 @@
 """The seam between the routes and whatever generates."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 Ending = Literal["eos", "stop", "length"]
 """Why an engine ended: the model's own end, a stop string, or the token limit."""
@@ -65,8 +64,18 @@ class Delta:
     generated_tokens: int
 
 
-class DeltaStream(AsyncIterator[Delta], Protocol):
+class DeltaStream(Protocol):
     """The deltas of one request; closing it frees what the request holds."""
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+
+    async def __anext__(self) -> Delta:
+        """Return the next delta.
+
+        Raises:
+            EngineError: the engine failed or was stopped.
+        """
 
     async def aclose(self) -> None:
         """Cancel the request, unless it has ended."""

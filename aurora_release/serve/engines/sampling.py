@@ -20,7 +20,7 @@ class Sampler:
             self._generator.seed()
         else:
             self._generator.manual_seed(request.seed)
-        self._prompt = torch.tensor(sorted(set(request.prompt)), device=device)
+        self._prompt = torch.tensor(request.prompt, device=device)
         self._answer: list[int] = []
 
     def choose(self, logits: "torch.Tensor") -> int:
@@ -42,13 +42,13 @@ class Sampler:
         ):
             return logits
         answer = torch.tensor(self._answer, dtype=torch.long, device=logits.device)
-        seen = torch.cat([self._prompt, answer]).unique()
-        logits = logits.clone()
-        scores = logits[seen]
+        times = answer.bincount(minlength=len(logits))
+        seen = times.bool()
+        seen[self._prompt] = True
         penalty = request.repetition_penalty
-        logits[seen] = torch.where(scores > 0, scores / penalty, scores * penalty)
-        said, times = answer.unique(return_counts=True)
-        logits[said] -= request.frequency_penalty * times + request.presence_penalty
+        penalized = torch.where(logits > 0, logits / penalty, logits * penalty)
+        logits = torch.where(seen, penalized, logits)
+        logits -= request.frequency_penalty * times + request.presence_penalty * times.bool()
         return logits
 
     def _draw(self, logits: "torch.Tensor") -> int:

@@ -1,0 +1,40 @@
+# make demo: the whole chain on a real model.  make test: the test suite.  Both set everything up.
+VENV ?= .venv
+export VENV
+export OMP_WAIT_POLICY = passive
+RUN = $(VENV)/bin/python -m
+CHECKED = aurora_release tests scripts bench
+
+.PHONY: setup demo test check fix bench docs clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt scripts/setup.sh
+	sh scripts/setup.sh
+
+demo: setup
+	$(VENV)/bin/aurora demo
+
+test: setup
+	rm -f .coverage .coverage.*
+	OMP_NUM_THREADS=1 $(RUN) coverage run -m pytest
+	$(RUN) coverage combine -q
+	$(RUN) coverage report
+
+check: setup
+	$(RUN) ruff check $(CHECKED)
+	$(RUN) ruff format --check $(CHECKED)
+	$(RUN) mypy
+
+fix: setup
+	$(RUN) ruff check --fix $(CHECKED)
+	$(RUN) ruff format $(CHECKED)
+
+bench: setup
+	$(RUN) bench
+
+docs: setup
+	$(RUN) scripts.build_docs
+
+clean:
+	rm -rf .coverage* .mypy_cache .pytest_cache .ruff_cache dist

@@ -1,0 +1,1 @@
+"""The release: a folder with its model card, rendered from evidence, and the check of both."""

@@ -1,0 +1,171 @@
+"""The evidence of a release's stages, linked from the release back to the base model."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from aurora_release import evidence
+from aurora_release.errors import AuroraError
+from aurora_release.recipe import Recipe
+
+FOLDER = "evidence"
+RECIPE = "recipe.json"
+
+_MODEL_FILES = (
+    "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.jinja",
+)  # fmt: skip
+
+
+class Predicate(BaseModel):
+    """What every stage states."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    stage: str
+    recipe: Any
+    inputs: dict[str, str]
+    previous: dict[str, str]
+    """SHA-256 of the evidence of the stages before, by name."""
+    environment: dict[str, Any]
+    measured: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """The evidence of one stage."""
+
+    subject: Mapping[str, str]
+    """SHA-256 of the stage's files, by name."""
+    predicate: Predicate
+    sha256: str
+    """Of the evidence file."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The recipe of a release and the evidence of the stages it was made by."""
+
+    recipe: Recipe
+    stages: Mapping[str, Statement]
+    """By name, in the order of the recipe."""
+
+    @property
+    def final(self) -> str:
+        """The name of the last training stage."""
+        return self.recipe.train.stages[-1].name
+
+    @property
+    def variants(self) -> list[str]:
+        """The names of the quantized variants."""
+        return [variant.name for variant in self.recipe.quantize]
+
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """Return what each stage measured."""
+        return {name: stage.predicate.measured for name, stage in self.stages.items()}
+
+
+def read(folder: Path) -> Chain:
+    """Return the chain that lies in a release folder.
+
+    Raises:
+        AuroraError: the recipe or a file of evidence is missing or is not what aurora writes.
+    """
+    recipe = _recipe(folder / RECIPE)
+    found = {path.stem: statement(path) for path in (folder / FOLDER).glob("*.json")}
+    order = {name: place for place, name in enumerate(_order(recipe))}
+    names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
+    return Chain(recipe, {name: found[name] for name in names})
+
+
+def statement(path: Path) -> Statement:
+    """Return the evidence in a file.
+
+    Raises:
+        AuroraError: it is missing or not a statement of a stage.
+    """
+    content = evidence.read(path)
+    try:
+        predicate = Predicate.model_validate(content["predicate"])
+        return Statement(evidence.subject(content), predicate, evidence.sha256_file(path))
+    except (ValidationError, KeyError, TypeError):
+        raise AuroraError(f"{path} is not complete evidence of a stage: it was changed.") from None
+
+
+def breaks(chain: Chain, links: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each link that does not hold; `links` are those of the release."""
+    wrong = []
+    todo = [("the release", links)]
+    reached: set[str] = set()
+    while todo:
+        child, parents = todo.pop()
+        for name, digest in parents.items():
+            where = f"{FOLDER}/{name}.json"
+            stage = chain.stages.get(name)
+            if stage is None:
+                wrong.append(f"{where} is missing, and {child} was made from it.")
+            elif stage.sha256 != digest:
+                wrong.append(f"{where} is not the evidence that {child} was made from.")
+            elif stage.predicate.stage != name:
+                wrong.append(f"{where} is evidence of {stage.predicate.stage}.")
+            elif name not in reached:
+                reached.add(name)
+                todo.append((name, stage.predicate.previous))
+    return list(dict.fromkeys(wrong)) or _unlinked(chain, reached)
+
+
+def _unlinked(chain: Chain, reached: set[str]) -> list[str]:
+    loose = [f"{FOLDER}/{name}.json belongs to no chain." for name in chain.stages.keys() - reached]
+    made = {"base", "data", *chain.variants, *(stage.name for stage in chain.recipe.train.stages)}
+    gone = [f"{FOLDER}/{name}.json is missing: the recipe has it." for name in made - reached]
+    return sorted(loose + gone)
+
+
+def model_files(chain: Chain) -> dict[str, tuple[str, str]]:
+    """Return {name in the release: (stage, name there)}: the trained model at the root with the
+    base model's licence, and each variant in a folder of its name.
+    """
+    root = {name: (chain.final, name) for name in _model(chain.stages[chain.final].subject)}
+    root |= {
+        name: ("base", name)
+        for name in chain.stages["base"].subject
+        if fnmatchcase(name, "LICENSE*") and "/" not in name
+    }
+    below = {
+        f"{variant}/{name}": (variant, name)
+        for variant in chain.variants
+        for name in chain.stages[variant].subject
+    }
+    return root | below
+
+
+def _model(names: Iterable[str]) -> list[str]:
+    """Return the names that make up a model, without logs and curves."""
+    return [
+        name
+        for name in names
+        if "/" not in name and any(fnmatchcase(name, pattern) for pattern in _MODEL_FILES)
+    ]
+
+
+def _order(recipe: Recipe) -> list[str]:
+    made = ["base", *(stage.name for stage in recipe.train.stages)]
+    made += [variant.name for variant in recipe.quantize]
+    names = [name for stage in made for name in (stage, f"evaluate-{stage}")]
+    return [names[0], "data", *names[1:]]
+
+
+def _recipe(path: Path) -> Recipe:
+    try:
+        return Recipe.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise AuroraError(f"{path} is missing.") from None
+    except ValidationError as error:
+        raise AuroraError(
+            f"{path} is not a recipe that this version of aurora knows: {error.errors()[0]['msg']}."
+        ) from None

@@ -1,0 +1,128 @@
+"""Renders the model card: a template and facts, with formatting and no arithmetic."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aurora_release.card.chain import Chain
+from aurora_release.card.facts import facts
+from aurora_release.errors import AuroraError
+from aurora_release.shipped import shipped
+
+FILE = "README.md"
+TEMPLATE = "model_card/card.md.j2"
+
+_MISSING = "not measured"
+_HEADING = re.compile(r"(#+) (.+)")
+
+
+def render(chain: Chain, measured: Mapping[str, Any]) -> str:
+    """Return the model card of a release; `measured` is what the release stage measured.
+
+    Raises:
+        AuroraError: the template has a mistake, or leaves a section empty.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+    path = shipped(TEMPLATE)
+    environment = Environment(
+        loader=FileSystemLoader(path.parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= _FILTERS
+    try:
+        text = environment.get_template(path.name).render(facts(chain, measured))
+    except TemplateError as error:
+        raise AuroraError(f"{path} cannot be rendered: {error}.") from None
+    text = re.sub(r"\n{3,}", "\n\n", text)
+    for heading in empty_sections(text):
+        raise AuroraError(f"{path} leaves the section {heading!r} empty: fill it or remove it.")
+    return text
+
+
+def empty_sections(text: str) -> list[str]:
+    """Return the headings that nothing but a heading of the same or a higher level follows."""
+    outside = re.sub(r"^```.*?^```$", "text", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in outside.splitlines() if line.strip()]
+    empty = []
+    for line, following in zip(lines, [*lines[1:], "# end"], strict=True):
+        here, after = _HEADING.fullmatch(line), _HEADING.fullmatch(following)
+        if here and after and len(after[1]) <= len(here[1]):
+            empty.append(here[2])
+    return empty
+
+
+def _integer(value: float | None) -> str:
+    return _MISSING if value is None else f"{value:,.0f}"
+
+
+def _decimals(value: float | None, digits: int = 3) -> str:
+    return _MISSING if value is None else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    """Return a share as a signed percentage, with a real minus sign."""
+    return _MISSING if value is None else f"{100 * value:+.1f} %".replace("-", "−")
+
+
+def _interval(value: list[float] | None) -> str:
+    if value is None:
+        return ""
+    return "[{:+.1f}, {:+.1f}]".format(*(100 * end for end in value)).replace("-", "−")
+
+
+def _size(value: float | None) -> str:
+    """Return bytes in decimal units."""
+    if value is None:
+        return _MISSING
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.0f} bytes"
+
+
+def _ratio(row: Mapping[str, int] | None, count: str, of: str) -> str:
+    if row is None or not row.get(of) or count not in row:
+        return _MISSING
+    return f"{row[count]} of {row[of]}"
+
+
+def _short(value: str | None) -> str:
+    """Return the first twelve digits of a digest."""
+    return _MISSING if value is None else f"`{value[:12]}`"
+
+
+def _plain(value: Any) -> str:
+    """Return any value as the cell of a table: numbers short, digests cut, text escaped."""
+    if value is None:
+        return _MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = " ".join(str(value).split())
+    return _short(text) if re.fullmatch("[0-9a-f]{64}", text) else text.replace("|", "\\|")
+
+
+def _yaml(value: Mapping[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True)).rstrip()
+
+
+_FILTERS = {
+    "integer": _integer,
+    "decimals": _decimals,
+    "percent": _percent,
+    "interval": _interval,
+    "size": _size,
+    "ratio": _ratio,
+    "short": _short,
+    "plain": _plain,
+    "yaml": _yaml,
+}

@@ -1,0 +1,156 @@
+"""The release stage: one folder that stands alone, built from the folders of the run."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aurora_release import atomic, evidence, gates
+from aurora_release.card import chain as chains
+from aurora_release.card import pictures, render, sums
+from aurora_release.card.chain import Chain
+from aurora_release.card.facts import bits, changed, curves
+from aurora_release.errors import AuroraError
+from aurora_release.run import Job, previous
+from aurora_release.shipped import shipped
+
+LICENSE = "LICENSE"
+NOTICE = "NOTICE"
+LOSS, CHANGES = f"{pictures.FOLDER}/loss.png", f"{pictures.FOLDER}/bits.png"
+
+OWN_FILES = (evidence.FILE, sums.FILE, chains.RECIPE, render.FILE, LICENSE, NOTICE, LOSS, CHANGES)
+"""What a release holds besides model files and the evidence of its stages."""
+
+
+def release(job: Job) -> dict[str, Any]:
+    """Write the release of a run; a pure function of the folders of its stages.
+
+    Raises:
+        AuroraError: a gate fails, evidence does not fit together, or a file is not what it was
+            when its stage ended.
+    """
+    chain = _evidence(job)
+    findings = gates.check(chain.recipe.gates, chain.measured())
+    broken = [finding.sentence for finding in findings if not finding.passed]
+    if broken:
+        raise AuroraError(
+            f"The release is not built, because the gates of the recipe do not hold: "
+            f"{' '.join(broken)} Change the training, or `gates` in the recipe."
+        )
+    measured = {
+        "gates": [
+            {"rule": found.rule, "passed": found.passed, "sentence": found.sentence}
+            for found in findings
+        ],
+        "intervals": _intervals(chain),
+        "bytes": _copy_models(chain, job.before, job.folder),
+    }
+    plain = evidence.plain(measured)
+    _draw(chain, plain, job.folder)
+    _write_licences(chain, job.folder)
+    atomic.write_text(job.folder / render.FILE, render.render(chain, plain))
+    return measured
+
+
+def seal(folder: Path) -> None:
+    """Write the digests of a release's files, its evidence included."""
+    sums.write(folder)
+
+
+def _evidence(job: Job) -> Chain:
+    """Copy recipe and evidence into the release and return them, read back and linked."""
+    reserved = {*OWN_FILES, chains.FOLDER, pictures.FOLDER}
+    for variant in job.recipe.quantize:
+        if variant.name in reserved:
+            raise AuroraError(
+                f"quantize: a variant cannot be named {variant.name!r}, which is a folder of every "
+                "release; choose another name in the recipe."
+            )
+    content = evidence.canonical(job.recipe.model_dump(mode="json"))
+    atomic.write_bytes(job.folder / chains.RECIPE, content + b"\n")
+    (job.folder / chains.FOLDER).mkdir()
+    for name, folder in job.before.items():
+        shutil.copyfile(folder / evidence.FILE, job.folder / chains.FOLDER / f"{name}.json")
+    chain = chains.read(job.folder)
+    broken = chains.breaks(chain, previous(job.before))
+    if broken:
+        raise AuroraError(f"{' '.join(broken)} Run the stages again: `aurora run`.")
+    return chain
+
+
+def _copy_models(chain: Chain, before: Mapping[str, Path], folder: Path) -> int:
+    """Copy the trained model and its variants; return the bytes of the trained weights."""
+    for name, (stage, source) in chains.model_files(chain).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(before[stage] / source, folder / name)
+        if evidence.sha256_file(folder / name) != chain.stages[stage].subject[source]:
+            raise AuroraError(
+                f"{before[stage] / source} was changed after the stage {stage} ended: remove the "
+                f"folder {before[stage]} and run again."
+            )
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def _intervals(chain: Chain) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Return {before: {after: {source: 95 % interval of the change}}}: of every model against the
+    base, of every variant against the trained model.
+    """
+    rows = {
+        name.removeprefix("evaluate-"): found["bits_per_byte"]
+        for name, found in chain.measured().items()
+        if "bits_per_byte" in found
+    }
+    return {
+        before: {
+            after: _paired(rows[before], rows[after])
+            for after in rows
+            if after in chain.variants or (before == "base" and after != "base")
+        }
+        for before in ("base", chain.final)
+        if before in rows
+    }
+
+
+def _paired(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[float]]:
+    from aurora_release.evaluate.compare import paired_change
+    from aurora_release.evaluate.table import documents
+
+    return {
+        source: list(paired_change(documents(before[source]), documents(after[source]), 0)[1:])
+        for source in sorted(before.keys() & after.keys())
+        if _sizes(before[source]) == _sizes(after[source]) is not None
+    }
+
+
+def _sizes(row: Mapping[str, Any]) -> Any:
+    """Return the bytes of each document; None where only the whole was measured."""
+    return row.get("per_document", {}).get("bytes")
+
+
+def _draw(chain: Chain, measured: Mapping[str, Any], folder: Path) -> None:
+    (folder / pictures.FOLDER).mkdir()
+    if lines := curves(chain):
+        pictures.loss(lines, folder / LOSS)
+    rows = bits(chain, measured)
+    if models := changed(rows):
+        pictures.changes(models, rows, folder / CHANGES)
+
+
+def _write_licences(chain: Chain, folder: Path) -> None:
+    """Write the licence where its text is known, and what the parts are under."""
+    model = chain.recipe.model
+    if model.license.lower() == "apache-2.0" and not (folder / LICENSE).exists():
+        shutil.copyfile(shipped("train/corpus/LICENSE-Apache-2.0.txt"), folder / LICENSE)
+    lines = [
+        chain.recipe.title,
+        "",
+        f"Trained from {model.base}, which is under {model.license}.",
+        "The weights here are under the same licence, with all its conditions.",
+        "",
+        "Trained on:",
+        *(
+            f"- {source.name} ({source.language}): {source.license}"
+            for source in chain.recipe.data.sources
+        ),
+    ]
+    atomic.write_text(folder / NOTICE, "\n".join(lines) + "\n")

@@ -1,0 +1,173 @@
+"""Checks a release with nothing but its folder: files, evidence, models, card, gates."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aurora_release import evidence, gates
+from aurora_release.card import chain as chains
+from aurora_release.card import render, sums
+from aurora_release.card.chain import Chain, Statement
+from aurora_release.card.stage import OWN_FILES
+from aurora_release.errors import AuroraError
+from aurora_release.shipped import shipped
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found."""
+
+    name: str
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found of a release, in the order of the checks."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+
+def verify(folder: Path) -> Report:
+    """Return what holds of a release folder; later checks wait for the files to be intact.
+
+    Raises:
+        AuroraError: the folder is no release.
+    """
+    if not any((folder / name).exists() for name in (sums.FILE, evidence.FILE)):
+        raise AuroraError(
+            f"{folder} is not a release: it has neither {sums.FILE} nor {evidence.FILE}. "
+            "Name the folder `release` of a run, or a downloaded release."
+        )
+    try:
+        found = _digests(folder)
+    except AuroraError as error:
+        return Report((Check("files", False, str(error)),))
+    files = Check("files", True, f"{len(found)} files have the digests that {sums.FILE} lists.")
+    try:
+        release = chains.statement(folder / evidence.FILE)
+        chain = chains.read(folder)
+    except AuroraError as error:
+        return Report((files, Check("evidence", False, str(error))))
+    return Report((files, *_checks(folder, found, release, chain)))
+
+
+def _checks(
+    folder: Path, found: Mapping[str, str], release: Statement, chain: Chain
+) -> Iterable[Check]:
+    """Yield the checks that need intact evidence; a broken chain ends them."""
+    own = {name: digest for name, digest in found.items() if name != evidence.FILE}
+    yield _check(
+        "evidence",
+        _differences(own, release.subject, evidence.FILE),
+        f"{evidence.FILE} names every file with its digest.",
+    )
+    broken = _chain(release, chain)
+    yield _check("chain", broken, f"{len(chain.stages)} stages are linked back to the base model.")
+    if broken:
+        return
+    yield _check(
+        "models",
+        _models(found, chain),
+        "Every model file is what its stage made: the trained model and "
+        f"{len(chain.variants)} variants.",
+    )
+    try:
+        yield _check(
+            "card",
+            _card(folder, release, chain),
+            f"{render.FILE} is what the evidence renders to, byte for byte.",
+        )
+        findings = gates.check(chain.recipe.gates, chain.measured())
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        yield Check("measured", False, f"The evidence measures nothing readable: {error!r}.")
+        return
+    failed = [finding.sentence for finding in findings if not finding.passed]
+    yield _check("gates", failed, f"{len(findings)} rules of the recipe hold.")
+
+
+def _check(name: str, wrong: list[str], right: str) -> Check:
+    return Check(name, not wrong, _some(wrong) if wrong else right)
+
+
+def _some(sentences: list[str], most: int = 10) -> str:
+    """Return the first sentences, and how many more there are."""
+    more = [f"And {len(sentences) - most} more."] if len(sentences) > most else []
+    return " ".join(sentences[:most] + more)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the digest of every file but the list, as listed and as found.
+
+    Raises:
+        AuroraError: they differ, or something in the folder is no plain file.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise AuroraError(f"{path.relative_to(folder)} is no plain file: remove it.")
+    listed = sums.read(folder)
+    found = evidence.digests(folder, leave_out=(sums.FILE,))
+    if wrong := _differences(found, listed, sums.FILE):
+        raise AuroraError(_some(wrong))
+    return found
+
+
+def _differences(found: Mapping[str, str], wanted: Mapping[str, str], by: str) -> list[str]:
+    """Return a sentence for each file that is missing, changed, or not named by `by`."""
+    return [
+        f"{name} is missing."
+        if name not in found
+        else f"{name} was changed: its digest is not the one in {by}."
+        if name in wanted
+        else f"{name} is not named in {by}."
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+
+
+def _chain(release: Statement, chain: Chain) -> list[str]:
+    """Return what is wrong between the release's evidence, its recipe and its stages."""
+    wrong = chains.breaks(chain, release.predicate.previous)
+    if release.predicate.stage != "release":
+        wrong.append(f"{evidence.FILE} is evidence of {release.predicate.stage}, not of a release.")
+    recipe = evidence.canonical(chain.recipe.model_dump(mode="json"))
+    if evidence.canonical(release.predicate.recipe) != recipe:
+        wrong.append(f"{chains.RECIPE} is not the recipe in {evidence.FILE}.")
+    return wrong
+
+
+def _models(found: Mapping[str, str], chain: Chain) -> list[str]:
+    """Return what is wrong with the files of the models, and which files nobody made."""
+    placed = chains.model_files(chain)
+    wrong = [
+        f"{name} is not what the stage {stage} made."
+        for name, (stage, source) in placed.items()
+        if found.get(name) != chain.stages[stage].subject[source]
+    ]
+    known = {*placed, *OWN_FILES, *(f"{chains.FOLDER}/{name}.json" for name in chain.stages)}
+    return wrong + [f"{name} was made by no stage." for name in sorted(found.keys() - known)]
+
+
+def _card(folder: Path, release: Statement, chain: Chain) -> list[str]:
+    """Return where the card differs from what the evidence renders to."""
+    rendered = render.render(chain, release.predicate.measured)
+    written = (folder / render.FILE).read_bytes()
+    if written == rendered.encode():
+        return []
+    wanted = release.predicate.inputs.get("card")
+    if wanted not in (None, evidence.sha256_file(shipped(render.TEMPLATE))):
+        packages = release.predicate.environment.get("packages", {})
+        version = packages.get("aurora-release", "another version")
+        return [
+            f"{render.FILE} was written with another template, that of aurora-release {version}: "
+            "verify with that version."
+        ]
+    pairs = zip(written.decode(errors="replace").splitlines(), rendered.splitlines(), strict=False)
+    line = next((number for number, (one, two) in enumerate(pairs, 1) if one != two), "the last")
+    return [f"{render.FILE} does not say what the evidence says, from line {line} on."]

@@ -1,0 +1,115 @@
+"""What the commands over a whole recipe do, and what they print."""
+
+import logging
+from pathlib import Path
+
+import typer
+
+from aurora_release import evidence
+from aurora_release import recipe as recipes
+from aurora_release.errors import AuroraError
+from aurora_release.plan import plan
+from aurora_release.recipe import Recipe
+from aurora_release.run import Stage
+from aurora_release.run import run as run_stages
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    reference: str,
+    overrides: tuple[str, ...] = (),
+    runs: Path = Path("runs"),
+    until: str | None = None,
+    redo: tuple[str, ...] = (),
+    dry_run: bool = False,
+) -> Path:
+    """Run a recipe and return its run folder; a dry run prints the plan instead."""
+    recipe, beside = recipes.load(reference, overrides)
+    stages = _until(plan(recipe, beside), until)
+    _known(redo, stages)
+    folder = runs / recipe.name
+    if dry_run:
+        typer.echo(describe(recipe, stages, folder))
+        return folder
+    run_stages(recipe, beside, stages, folder, frozenset(redo))
+    typer.echo(results(stages, folder))
+    return folder
+
+
+def demo(runs: Path) -> None:
+    """Run the demo recipe, verify the release, and ask the served model three things."""
+    from aurora_release.serve.tour import tour
+
+    folder = run("demo", runs=runs) / "release"
+    verify(folder)
+    tour(folder)
+    typer.echo(
+        f"\nRun folder     {folder.parent}\n"
+        f"Release        {folder}   (its card: {folder / 'README.md'})\n"
+        f"Check it       aurora verify {folder}\n"
+        f"Chat with it   aurora serve {folder}   then open http://127.0.0.1:8000/chat\n"
+    )
+
+
+def verify(folder: Path) -> None:
+    """Print what was checked in a release.
+
+    Raises:
+        AuroraError: something does not hold; the message names the files.
+    """
+    from aurora_release.card.verify import verify as check
+
+    report = check(folder)
+    for finding in report.checks:
+        typer.echo(f"{'ok  ' if finding.passed else 'FAIL'}  {finding.name}: {finding.sentence}")
+    failed = [finding.sentence for finding in report.checks if not finding.passed]
+    if failed:
+        raise AuroraError(f"{folder} does not verify. " + " ".join(failed))
+
+
+def describe(recipe: Recipe, stages: list[Stage], folder: Path) -> str:
+    """Return what a run would do, as text."""
+    lines = [f"{recipe.title}, from {recipe.model.base}, into {folder}", ""]
+    lines += [f"  {stage.name:<18} after {', '.join(stage.after) or 'nothing'}" for stage in stages]
+    lines.append("")
+    batch, length = recipe.train.global_batch, recipe.data.sequence_length
+    for stage in recipe.train.stages:
+        steps = recipe.steps(stage)
+        total = sum(stage.mixture.values())
+        lines.append(
+            f"  {stage.name}: {steps * batch * length:,} tokens in {steps:,} steps of "
+            f"{batch} x {length}, learning rate {stage.learning_rate:g}"
+        )
+        lines += [
+            f"    {weight / total:6.1%}  {name}{'  (replay)' if name in stage.replay else ''}"
+            for name, weight in stage.mixture.items()
+        ]
+    return "\n".join(lines)
+
+
+def results(stages: list[Stage], folder: Path) -> str:
+    """Return the before/after table of the evaluations that have been done."""
+    from aurora_release.evaluate.table import table
+
+    measured = {
+        stage.name: evidence.measured(evidence.read(folder / stage.name / evidence.FILE))
+        for stage in stages
+        if stage.name.startswith("evaluate-")
+    }
+    return table(measured) if measured else ""
+
+
+def _until(stages: list[Stage], name: str | None) -> list[Stage]:
+    if name is None:
+        return stages
+    _known((name,), stages)
+    last = next(index for index, stage in enumerate(stages) if stage.name == name)
+    return stages[: last + 1]
+
+
+def _known(names: tuple[str, ...], stages: list[Stage]) -> None:
+    known = [stage.name for stage in stages]
+    for name in names:
+        if name not in known:
+            raise AuroraError(f"{name} is not a stage of this recipe; they are {', '.join(known)}.")

@@ -1,0 +1,127 @@
+"""The `aurora` command: one short function a verb; everything heavy is imported inside."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aurora_release import __version__
+from aurora_release.errors import AuroraError, Interrupted
+
+app = typer.Typer(
+    help="One recipe from a base model to a served, measured and verifiable release.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped name.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to set, as in seed=7."),
+]
+Runs = Annotated[Path, typer.Option(help="Where run folders are kept.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    redo: Annotated[list[str] | None, typer.Option(help="Do this stage again.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Make every stage of RECIPE true, from the base model to the release."""
+    from aurora_release import chain
+
+    chain.run(recipe, tuple(overrides or ()), runs, until, tuple(redo or ()), dry_run)
+
+
+@app.command()
+def demo(runs: Runs = Path("runs")) -> None:
+    """Run the demo recipe, verify its release, serve it and ask it three things."""
+    from aurora_release import chain
+
+    chain.demo(runs)
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="A release folder.")]) -> None:
+    """Check every file of a release and the chain of evidence behind it."""
+    from aurora_release import chain
+
+    chain.verify(folder)
+
+
+@app.command()
+def serve(
+    model: Annotated[Path, typer.Argument(help="A model folder, a variant or a release.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    policy: Annotated[Path | None, typer.Option(help="A safety policy file.")] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="A file that holds the key clients must send.")
+    ] = None,
+) -> None:
+    """Serve a model over the OpenAI and TGI protocols, with a chat page at /chat."""
+    from aurora_release.serve.server import serve as start
+
+    start(model, host=host, port=port, policy=policy, api_key_file=api_key_file)
+
+
+@app.command()
+def recipes() -> None:
+    """List the shipped recipes."""
+    from aurora_release.shipped import shipped_names
+
+    for name in shipped_names("train/recipes", ".yaml"):
+        typer.echo(name)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aurora-release {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    from aurora_release import log
+
+    log.configure(verbose)
+
+
+def main() -> None:
+    """Run the command; a mistake a person can mend is one message and exit code 2."""
+    try:
+        app()
+    except Interrupted as stopped:
+        _fail(str(stopped), 130)
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on from the last finished stage.", 130)
+    except AuroraError as error:
+        _fail(str(error), 2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES):
+            raise
+        where = error.filename or os.getcwd()
+        _fail(
+            f"{where}: {error.strerror}. Make room or choose another folder, then run the same "
+            "command again; finished stages stay.",
+            2,
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"aurora: {message}\n")
+    sys.exit(code)

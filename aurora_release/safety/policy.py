@@ -1,0 +1,173 @@
+"""The safety policy, one YAML file: what is refused, what stays allowed, what happens to each."""
+
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aurora_release.errors import AuroraError
+from aurora_release.evidence import canonical, sha256
+from aurora_release.safety.taxonomy import AREAS, LANGUAGES, Action, Direction
+
+Text = Annotated[str, Field(pattern=r"\S")]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Part(BaseModel):
+    """A part of a policy: strict, frozen, no unknown keys."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class Actions(Part):
+    """What happens to a text in each direction."""
+
+    input: Action
+    output: Action
+
+
+class Area(Actions):
+    """One area of harm: where its border runs and what happens beyond it."""
+
+    title: Text
+    definition: Text
+    allowed: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """What is never refused for this area alone: information, prevention, fiction, medical help."""
+    refused: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class Thresholds(Part):
+    """Probabilities of harm, by language, that take the place of the fitted ones."""
+
+    input: dict[str, Probability] = {}
+    output: dict[str, Probability] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> "Thresholds":
+        for language in (*self.input, *self.output):
+            if language not in LANGUAGES:
+                raise ValueError(f"{language!r} is unknown; there are {', '.join(LANGUAGES)}")
+        return self
+
+
+class Stream(Part):
+    """How much text the output filter holds back; segment and context make one window."""
+
+    max_characters: Annotated[int, Field(ge=16, le=4096)] = 160
+    """A segment without a sentence end is judged at this length."""
+    min_characters: Count = 24
+    """Shorter sentences are judged together with the next one."""
+    context_characters: Annotated[int, Field(ge=0, le=4096)] = 80
+    """Released text that is judged again with each segment."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Stream":
+        if self.min_characters > self.max_characters:
+            raise ValueError(
+                f"min_characters, {self.min_characters}, is above max_characters, "
+                f"{self.max_characters}"
+            )
+        return self
+
+
+class Policy(Part):
+    """Everything that decides what the guard does with a text."""
+
+    name: Text
+    head: Text = "head.safetensors"
+    """The fitted classifier head, beside the policy file."""
+    fail_closed: bool = True
+    """Block what the classifier could not judge; false lets it pass, flagged."""
+    longest: Count = 16_000
+    """Characters judged at most; longer text is not judged, so it is unverified and not passed."""
+    unverified: Actions
+    """What happens to text in a language that was not measured, where no harm was found."""
+    areas: dict[str, Area]
+    thresholds: Thresholds = Thresholds()
+    stream: Stream = Stream()
+    help: dict[str, Text]
+    """Where to find help against thoughts of self-harm, added to refusals in the area `harm`."""
+    refusals: dict[str, dict[str, Text]]
+    """What the user reads: a text for each area and one for `default`, in each language."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Policy":
+        _exactly("areas", self.areas, AREAS)
+        _exactly("help", self.help, LANGUAGES)
+        _exactly("refusals", self.refusals, LANGUAGES)
+        for language, texts in self.refusals.items():
+            _exactly(f"refusals.{language}", texts, (*AREAS, "default"))
+        return self
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the policy says, whatever its file looks like."""
+        return sha256(canonical(self.model_dump()))
+
+    def action(self, category: str, direction: Direction) -> Action:
+        """Return what happens to text in an area, or to text that is `unverified`."""
+        actions = self.areas.get(category, self.unverified)
+        return actions.input if direction == "input" else actions.output
+
+    def threshold(self, language: str, direction: Direction, fitted: float) -> float:
+        """Return the probability of harm from which a text counts as harmful."""
+        own = self.thresholds.input if direction == "input" else self.thresholds.output
+        return own.get(language, fitted)
+
+    def refusal(self, language: str, category: str | None) -> str:
+        """Return the refusal of a category, in English where the language is not known."""
+        language = language if language in self.refusals else "en"
+        texts = self.refusals[language]
+        text = texts.get(category or "default", texts["default"])
+        return f"{text} {self.help[language]}" if category == "harm" else text
+
+
+def load(path: Path) -> Policy:
+    """Return a checked policy.
+
+    Raises:
+        AuroraError: no such file, not YAML, an unknown area or key, a wrong or missing value.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AuroraError(f"{path} is missing: there is no such policy.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AuroraError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        # strict JSON semantics: YAML lists become tuples, 1 may stand for 1.0, "1" may not
+        return Policy.model_validate_json(json.dumps(content, default=str))
+    except ValidationError as error:
+        raise AuroraError(f"{path} is not a valid policy:\n{_sentences(error)}") from None
+
+
+def _exactly(where: str, found: Iterable[str], expected: Iterable[str]) -> None:
+    """Say which keys are unknown and which are missing."""
+    unknown, missing = set(found) - set(expected), set(expected) - set(found)
+    if unknown:
+        raise ValueError(
+            f"{where}: {', '.join(sorted(unknown))} is unknown; there are {', '.join(expected)}"
+        )
+    if missing:
+        raise ValueError(f"{where}: {', '.join(sorted(missing))} is missing")
+
+
+def _sentences(error: ValidationError) -> str:
+    """Return one line for each mistake: the key, and what is wrong with its value."""
+    lines = []
+    for mistake in error.errors():
+        where = ".".join(str(part) for part in mistake["loc"]) or "policy"
+        text = mistake["msg"].removeprefix("Value error, ")
+        if mistake["type"] == "extra_forbidden":
+            text = "there is no such key"
+        elif mistake["type"] != "value_error" and not isinstance(mistake["input"], (dict, list)):
+            text = f"{text} (it is {mistake['input']!r})"
+        lines.append(f"  {where}: {text}")
+    return "\n".join(lines)

@@ -1,0 +1,48 @@
+"""How answers travel: as server-sent events or whole, and never longer than someone listens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from aurora_release.serve.generation import Answers
+
+T = TypeVar("T")
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events made of answers, which are closed when the client is gone."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[str], answers: Answers):
+        super().__init__(events, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-cache"})
+        self._answers = answers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; also when sending fails before the first of them, free the slots."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answers.aclose()
+
+
+async def unless_gone(request: Request, work: Coroutine[None, None, Response]) -> Response:
+    """Return the response that `work` makes, or cancel it when the client disconnects."""
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else Response(status_code=499)
+    finally:
+        leaving.cancel()
+        working.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,91 @@
+"""A request on its way through an engine thread, and its deltas on their way back."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aurora_release.serve.engines.detokenize import Detokenizer, StopStrings
+from aurora_release.serve.engines.protocol import (
+    Delta,
+    Ending,
+    EngineError,
+    GenerationRequest,
+    Token,
+)
+from aurora_release.serve.engines.sampling import Sampler
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Job:
+    """One request in an engine; made inside the event loop that will read its deltas."""
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        decode: Callable[[Sequence[int]], str],
+        device: "torch.device",
+    ):
+        self.request = request
+        self.ended = False
+        """Read by the engine thread, set by either side; it never becomes False again."""
+        self.sampler = Sampler(request, device)
+        self.token = request.prompt[-1]
+        self.length = len(request.prompt)
+        """Tokens of prompt and answer; the last of them is not in the cache yet."""
+        self.deltas: asyncio.Queue[Delta | EngineError] = asyncio.Queue()
+        self._event_loop = asyncio.get_running_loop()
+        self._detokenizer = Detokenizer(decode, request.prompt)
+        self._stop = StopStrings(request.stop, request.include_stop)
+
+    def take(self, token: Token, is_end: bool, full: bool) -> None:
+        """Add a chosen token to the answer and deliver what became final with it."""
+        self.token = token.id
+        self.length += 1
+        text = "" if is_end else self._detokenizer.push(token.id)
+        text, stopped = self._stop.push(text)
+        generated = self.length - len(self.request.prompt)
+        ending: Ending | None = None
+        if stopped:
+            ending = "stop"
+        elif is_end:
+            ending = "eos"
+        elif full or generated >= self.request.max_new_tokens:
+            ending = "length"
+        if ending in ("eos", "length"):
+            text += self._stop.finish()
+        self.deliver(Delta(text, token, ending, generated))
+        self.ended = self.ended or ending is not None
+
+    def deliver(self, item: Delta | EngineError) -> None:
+        """Hand `item` to the event loop the request came from, if it still runs."""
+        if not self._event_loop.is_closed():
+            self._event_loop.call_soon_threadsafe(partial(self.deltas.put_nowait, item))
+
+
+class JobStream:
+    """The deltas of one request; closing it gives the slot back."""
+
+    def __init__(self, job: Job):
+        self._job = job
+        self._over = False
+
+    def __aiter__(self) -> "JobStream":
+        return self
+
+    async def __anext__(self) -> Delta:
+        if self._over:
+            raise StopAsyncIteration
+        item = await self._job.deltas.get()
+        if isinstance(item, EngineError):
+            self._over = True
+            raise item
+        self._over = item.ending is not None
+        return item
+
+    async def aclose(self) -> None:
+        """Cancel the request, unless it has ended."""
+        self._over = True
+        self._job.ended = True

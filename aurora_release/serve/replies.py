@@ -1,0 +1,105 @@
+"""Errors in the words of the protocol that was spoken: OpenAI below /v1, TGI elsewhere."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from starlette.responses import JSONResponse, Response
+
+from aurora_release.serve.engines.protocol import EngineError, Overloaded
+
+Kind = Literal["invalid", "unauthorized", "not_found", "too_large", "overloaded", "failed"]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How each protocol says one kind of error."""
+
+    openai_status: int
+    openai_type: str
+    openai_code: str | None
+    tgi_status: int
+    tgi_type: str
+
+
+_SHAPES: dict[Kind, _Shape] = {
+    "invalid": _Shape(400, "invalid_request_error", None, 422, "validation"),
+    "unauthorized": _Shape(401, "invalid_request_error", "invalid_api_key", 401, "unauthorized"),
+    "not_found": _Shape(404, "invalid_request_error", "not_found", 404, "not_found"),
+    "too_large": _Shape(413, "invalid_request_error", "request_too_large", 413, "validation"),
+    "overloaded": _Shape(429, "rate_limit_error", "rate_limit_exceeded", 429, "overloaded"),
+    "failed": _Shape(503, "server_error", "engine_failed", 424, "generation"),
+}
+
+
+class ApiError(Exception):
+    """A request that gets an error for an answer."""
+
+    def __init__(self, kind: Kind, message: str, param: str | None = None, code: str | None = None):
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+def of_engine(error: EngineError) -> ApiError:
+    """Return what a client is told when an engine refuses or fails."""
+    if isinstance(error, Overloaded):
+        return ApiError("overloaded", f"Model is overloaded: {error} Try again later.")
+    return ApiError("failed", str(error))
+
+
+def body(path: str, error: ApiError) -> dict[str, Any]:
+    """Return the JSON of an error in the shape of the protocol that `path` belongs to."""
+    shape = _SHAPES[error.kind]
+    if not path.startswith("/v1/"):
+        prefix = "Input validation error: " if error.kind == "invalid" else ""
+        return {"error": prefix + error.message, "error_type": shape.tgi_type}
+    return {
+        "error": {
+            "message": error.message,
+            "type": shape.openai_type,
+            "param": error.param,
+            "code": error.code or shape.openai_code,
+        }
+    }
+
+
+def response(path: str, error: ApiError, status: int | None = None) -> Response:
+    """Return the whole reply for an error, with the status of its kind if none is given."""
+    shape = _SHAPES[error.kind]
+    if status is None:
+        status = shape.openai_status if path.startswith("/v1/") else shape.tgi_status
+    headers = {}
+    if error.kind == "overloaded":
+        headers["Retry-After"] = "1"
+    if error.kind == "unauthorized":
+        # a browser that opens the chat page asks its user for the key
+        scheme = "Basic" if path.startswith("/chat") else "Bearer"
+        headers["WWW-Authenticate"] = f'{scheme} realm="aurora"'
+    return JSONResponse(body(path, error), status, headers)
+
+
+def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
+    """Return what a client is told about a body that does not fit its schema (the first fault)."""
+    first = errors[0]
+    place = [str(part) for part in first["loc"][1:]]
+    if first["type"] == "json_invalid":
+        return ApiError("invalid", f"The body is not valid JSON: {first['ctx']['error']}.")
+    if place[:1] == ["parameters"]:
+        place = place[1:]
+    param = place[0] if place else None
+    if first["type"] == "extra_forbidden":
+        return ApiError("invalid", f"Unrecognized request argument supplied: {param}", param)
+    reason = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    said = f" (it is {value!r})" if isinstance(value, (int, float)) else ""
+    message = f"{reason}{said}" if param is None else f"`{param}`: {reason}{said}"
+    return ApiError("invalid", message, param)
+
+
+def event(data: Any, space: str = " ") -> str:
+    """Return one server-sent event; TGI writes no space after the colon."""
+    return f"data:{space}{json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"

@@ -1,0 +1,135 @@
+"""One command from a model folder to a listening server."""
+
+import errno
+import ipaddress
+import logging
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aurora_release import evidence
+from aurora_release.errors import AuroraError
+from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits
+from aurora_release.serve.settings import Settings
+from aurora_release.shipped import shipped
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 30
+"""How long running answers may go on after SIGTERM."""
+
+_TEMPLATE = "chat_template.jinja"
+
+
+def serve(
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    policy: Path | None = None,
+    api_key: str | None = None,
+    limits: Limits | None = None,
+) -> None:
+    """Serve the model in `folder` until SIGTERM or Ctrl-C; port 0 takes a free one.
+
+    Raises:
+        AuroraError: the address cannot be listened on, or not without a key; the model folder or
+            the policy cannot be read.
+    """
+    check_address(host, api_key)
+    check_template(folder)
+    with listen(host, port) as listener:
+        from aurora_release.safety.guard import Guard
+        from aurora_release.serve.app import create_app
+
+        guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
+        engine = EmbeddedEngine.load(folder, limits)
+        port = listener.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        logger.info("Serving %s (%s) at http://%s:%d", folder, engine.facts.dtype, shown, port)
+        logger.info("Chat page: http://%s:%d/chat   OpenAI base URL: .../v1", shown, port)
+        run(create_app(engine, guard, Settings(api_key=api_key)), listener)
+
+
+def run(app: "FastAPI", listener: socket.socket) -> None:
+    """Answer requests on `listener`; on SIGTERM finish the running ones first."""
+    server = http_server(app)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        # uvicorn repeats Ctrl-C once everything is shut down: the user got what was asked for
+        return
+    if not server.started:
+        raise AuroraError("The server did not start; the reason stands above in the log.")
+
+
+def http_server(app: "FastAPI") -> "uvicorn.Server":
+    """Return the HTTP server for `app`, not running yet."""
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+
+
+def check_address(host: str, api_key: str | None) -> None:
+    """Refuse to be reachable from other machines without a key."""
+    if api_key is not None or _is_loopback(host):
+        return
+    raise AuroraError(
+        f"{host} can be reached from other machines, and no API key is set: anyone could use the "
+        "model. Set a key with --api-key-file, or listen on 127.0.0.1."
+    )
+
+
+def check_template(folder: Path) -> None:
+    """Refuse a chat template other than the one that the evidence of the folder names."""
+    if not (folder / evidence.FILE).is_file():
+        return
+    known = evidence.subject(evidence.read(folder / evidence.FILE)).get(_TEMPLATE)
+    path = folder / _TEMPLATE
+    if known is None or (path.is_file() and evidence.sha256_file(path) == known):
+        return
+    raise AuroraError(
+        f"{path} is not the chat template that the model was trained and evaluated with "
+        f"({evidence.FILE} names SHA-256 {known[:12]}…). Restore it, or make the folder again."
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, before anything slow is done."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OverflowError:
+        raise AuroraError(f"{port} is not a port: choose one from 1 to 65535 (--port).") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AuroraError(
+                f"Port {port} on {host} is in use. Stop what listens there, or choose another "
+                f"port: --port {port + 1}."
+            ) from None
+        raise AuroraError(
+            f"Cannot listen on {host}, port {port}: {error.strerror}. Choose --host and --port."
+        ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

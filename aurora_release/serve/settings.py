@@ -1,0 +1,18 @@
+"""What whoever runs a server may choose."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The limits and the key of one server."""
+
+    api_key: str | None = None
+    """Asked of every request but health checks; None asks for none."""
+    max_body_bytes: int = 2_000_000
+    """Larger requests get status 413."""
+    max_answers: int = 8
+    """Answers of one request: prompts times `n`."""
+    max_stop_strings: int = 4
+    chat_page: bool = True
+    """Mount the page at /chat."""

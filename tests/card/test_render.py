@@ -1,0 +1,127 @@
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from aurora_release.card import chain as chains
+from aurora_release.card.chain import Chain
+from aurora_release.card.render import empty_sections, render
+
+
+def read(released: Path) -> tuple[str, Chain]:
+    return (released / "README.md").read_text(encoding="utf-8"), chains.read(released)
+
+
+def without_measurements(chain: Chain) -> Chain:
+    return replace(
+        chain,
+        stages={
+            name: replace(
+                stage,
+                predicate=stage.predicate.model_copy(update={"measured": {}, "environment": {}}),
+            )
+            for name, stage in chain.stages.items()
+        },
+    )
+
+
+def test_card_says_what_was_measured(released: Path) -> None:
+    card, chain = read(released)
+    bits = chain.measured()["evaluate-cat"]["bits_per_byte"]["help-fi"]["bits_per_byte"]
+    base = chain.measured()["evaluate-base"]["bits_per_byte"]["help-fi"]["bits_per_byte"]
+    change = f"{100 * (bits / base - 1):+.1f} %".replace("-", "−")
+    row = next(
+        line for line in card.splitlines() if line.startswith("| help-fi |") and "<br>" in line
+    )
+    assert re.search(rf"\| {bits:.3f}<br>{change} \[−\d+\.\d, −\d+\.\d\] \|", row)
+    assert "| tokens | 40,960 | 20,480 |" in card
+    assert "| help-fi | fi | MPL-2.0 | 190 | 21 | 123,456 | 40 | 20 | 2.00 |" in card
+    assert "48 machine-written, 0 reviewed by a person, 48 awaiting human review" in card
+    assert "| all | 2 of 12 | 8 of 12 | 8 of 12 | 8 of 12 |" in card
+    assert "| greedy agreement | 0.91 | not measured |" in card
+    assert "| chat template | `efefefefefef` | not measured |" in card
+    for stage in chain.stages.values():
+        assert f"`{stage.sha256[:12]}`" in card
+
+
+def test_blank_lines_stand_around_headings_and_pictures(released: Path) -> None:
+    card, _ = read(released)
+    body = re.sub(r"^```.*?^```$", "", card, flags=re.MULTILINE | re.DOTALL)
+    lines = body[body.index("<!--") :].splitlines()
+    for before, line, after in zip(lines[1:], lines[2:], lines[3:], strict=False):
+        if line.startswith(("#", "!")):
+            assert (before, after) == ("", ""), line
+    assert "\n\n\n" not in card
+
+
+def test_card_without_measurements_says_so_and_has_no_empty_section(released: Path) -> None:
+    _, chain = read(released)
+    card = render(without_measurements(chain), {})
+    assert "| tokens | not measured | not measured |" in card
+    assert "Bits per byte: not measured." in card
+    assert "Conversion certificates: not measured." in card
+    assert "Refusal and over-refusal: not measured." in card
+    assert "Who wrote the safety pairs and who reviewed them: not measured." in card
+    assert "None" not in card and "images/" not in card
+    assert empty_sections(card) == []
+
+
+def test_numbers_of_a_card_without_evidence_come_from_the_recipe_alone(released: Path) -> None:
+    _, chain = read(released)
+    card = render(without_measurements(chain), {})
+    body = card[card.index("## Training") : card.index("## Provenance")]
+    tables = [line for line in body.splitlines() if line.startswith("|")]
+    numbers = set(re.findall(r"(?<![\w.-])\d[\d,.]*(?![\w.])", " ".join(tables)))
+    assert numbers <= {"0.0004", "0.0003", "0.1"}
+
+
+def test_metadata_is_what_the_hub_expects(released: Path) -> None:
+    card, _ = read(released)
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    assert metadata == {
+        "license": "apache-2.0",
+        "language": ["en", "fi"],
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["aurora-release", "continual-pretraining", "code"],
+    }
+
+
+def test_hub_library_reads_the_metadata(released: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    data = ModelCard.load(released / "README.md").data
+    assert data.license == "apache-2.0"
+    assert data.language == ["en", "fi"]
+
+
+def test_base_model_from_the_hub_is_named_in_the_metadata(released: Path) -> None:
+    _, chain = read(released)
+    base = chain.stages["base"]
+    predicate = base.predicate.model_copy(update={"measured": {"origin": "hub"}})
+    model = chain.recipe.model.model_copy(update={"base": "org/name@v1"})
+    known = replace(
+        chain,
+        recipe=chain.recipe.model_copy(update={"model": model}),
+        stages={**chain.stages, "base": replace(base, predicate=predicate)},
+    )
+    assert "\nbase_model: org/name\n" in render(known, {})
+
+
+def test_empty_sections_are_found() -> None:
+    text = "# A\n\n## B\n\n## C\ntext\n### D\n\n```\n# no heading\n```\n## E\n"
+    assert empty_sections(text) == ["B", "E"]
+
+
+def test_snippet_of_the_card_runs(released: Path, tiny_llama: Path) -> None:
+    card, _ = read(released)
+    snippet = re.search(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    assert snippet
+    done = subprocess.run(
+        [sys.executable, "-c", snippet[1]],
+        cwd=tiny_llama, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,208 @@
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aurora_release import evidence
+from aurora_release.card import chain, render
+from aurora_release.card.stage import seal
+from aurora_release.card.verify import Report, verify
+from aurora_release.errors import AuroraError
+
+
+def failures(report: Report) -> dict[str, str]:
+    return {check.name: check.sentence for check in report.checks if not check.passed}
+
+
+def forge(folder: Path, change: Callable[[dict[str, Any]], None] = lambda predicate: None) -> None:
+    """Make digests fit what lies in the folder, as somebody would who hides a change."""
+    content = evidence.read(folder / "evidence.json")
+    change(content["predicate"])
+    subject = evidence.digests(folder)
+    evidence.write(folder, evidence.statement(subject, content["predicate"]))
+    seal(folder)
+
+
+def rewrite(path: Path, change: Callable[[Any], None]) -> None:
+    content = json.loads(path.read_bytes())
+    change(content)
+    path.write_bytes(evidence.canonical(content) + b"\n")
+
+
+def test_intact_release_passes_every_check(released: Path) -> None:
+    report = verify(released)
+    assert report.passed
+    assert [check.name for check in report.checks] == [
+        "files", "evidence", "chain", "models", "card", "gates",
+    ]  # fmt: skip
+
+
+def test_any_flipped_byte_is_found_in_its_file(released: Path) -> None:
+    draw = random.Random(2024)
+    files = sorted(path for path in released.rglob("*") if path.is_file())
+    flips = 0
+    for path in files:
+        name = path.relative_to(released).as_posix()
+        whole = path.read_bytes()
+        places = {0, len(whole) - 1, *(draw.randrange(len(whole)) for _ in range(20))}
+        for place in places:
+            changed = bytearray(whole)
+            changed[place] ^= 1 << draw.randrange(8)
+            path.write_bytes(changed)
+            wrong = failures(verify(released))
+            assert name in " ".join(wrong.values()), f"{name}, byte {place}: {wrong}"
+            flips += 1
+        path.write_bytes(whole)
+    assert flips >= 500
+    assert verify(released).passed
+
+
+def test_any_missing_file_is_named(released: Path) -> None:
+    for path in sorted(path for path in released.rglob("*") if path.is_file()):
+        whole = path.read_bytes()
+        path.unlink()
+        name = path.relative_to(released).as_posix()
+        assert failures(verify(released)) == {"files": f"{name} is missing."}
+        path.write_bytes(whole)
+
+
+def test_extra_file_and_link_are_named(released: Path) -> None:
+    (released / "nf4/pytorch_model.bin").write_bytes(b"pickle")
+    assert "nf4/pytorch_model.bin is not named" in failures(verify(released))["files"]
+    (released / "nf4/pytorch_model.bin").unlink()
+    (released / "outside").symlink_to("/etc")
+    assert "outside is no plain file" in failures(verify(released))["files"]
+
+
+def test_extra_file_is_named_even_if_all_digests_were_made_to_fit(released: Path) -> None:
+    (released / "modeling.py").write_text("print()", encoding="utf-8")
+    forge(released)
+    assert failures(verify(released)) == {"models": "modeling.py was made by no stage."}
+
+
+def test_coreutils_reads_the_same_list(released: Path) -> None:
+    command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(command, cwd=released, check=False).returncode == 0
+    (released / "config.json").write_text("{ }", encoding="utf-8")
+    done = subprocess.run(command, cwd=released, check=False, capture_output=True, text=True)
+    assert done.returncode == 1 and "config.json: FAILED" in done.stdout
+
+
+def test_number_edited_in_the_card_is_found_with_its_line(released: Path) -> None:
+    card = released / "README.md"
+    lines = card.read_text(encoding="utf-8").splitlines(keepends=True)
+    number = next(place for place, line in enumerate(lines) if "| help-fi |" in line)
+    lines[number] = lines[number].replace("help-fi", "help-fj")
+    card.write_text("".join(lines), encoding="utf-8")
+    forge(released)
+    assert f"from line {number + 1} on" in failures(verify(released))["card"]
+
+
+def test_card_of_another_version_is_said_to_be_one(released: Path) -> None:
+    (released / "README.md").write_text("as another template has it", encoding="utf-8")
+    forge(released, lambda predicate: predicate["inputs"].update(card="0" * 64))
+    assert "another template, that of aurora-release" in failures(verify(released))["card"]
+
+
+def test_swapped_evidence_breaks_the_chain(released: Path) -> None:
+    first, second = released / "evidence/cap.json", released / "evidence/cat.json"
+    one, two = first.read_bytes(), second.read_bytes()
+    first.write_bytes(two)
+    second.write_bytes(one)
+    forge(released)
+    sentence = failures(verify(released))["chain"]
+    assert "evidence/cap.json is not the evidence" in sentence
+    assert "evidence/cat.json is not the evidence" in sentence
+
+
+def test_swapped_evidence_is_found_even_if_the_links_were_made_to_fit(released: Path) -> None:
+    name = "evaluate-nf4"
+    (released / f"evidence/{name}.json").write_bytes(
+        (released / "evidence/evaluate-gguf.json").read_bytes()
+    )
+    digest = evidence.sha256_file(released / f"evidence/{name}.json")
+    forge(released, lambda predicate: predicate["previous"].update({name: digest}))
+    assert "evidence/evaluate-nf4.json is evidence of evaluate-gguf" in " ".join(
+        failures(verify(released)).values()
+    )
+
+
+def test_removed_evidence_is_named_even_if_the_links_were_made_to_fit(released: Path) -> None:
+    (released / "evidence/nf4.json").unlink()
+    forge(released, lambda predicate: predicate["previous"].pop("nf4"))
+    assert "evidence/nf4.json is missing" in failures(verify(released))["chain"]
+
+
+def test_old_evidence_beside_the_chain_is_named(released: Path) -> None:
+    old = (released / "evidence/cap.json").read_bytes()
+    (released / "evidence/cap-old.json").write_bytes(old)
+    forge(released)
+    assert failures(verify(released)) == {"chain": "evidence/cap-old.json belongs to no chain."}
+
+
+def test_other_weights_are_named_even_if_all_digests_were_made_to_fit(released: Path) -> None:
+    (released / "nf4/model.safetensors").write_text("other", encoding="utf-8")
+    forge(released)
+    assert failures(verify(released)) == {
+        "models": "nf4/model.safetensors is not what the stage nf4 made."
+    }
+
+
+def test_loosened_recipe_is_found(released: Path) -> None:
+    rewrite(released / "recipe.json", lambda recipe: recipe["gates"].update(max_variant_rise=9.0))
+    forge(released)
+    assert "recipe.json is not the recipe" in failures(verify(released))["chain"]
+
+
+def test_gates_are_evaluated_again(released: Path) -> None:
+    path = released / "evidence/evaluate-cat.json"
+
+    def worsen(content: Any) -> None:
+        content["predicate"]["measured"]["bits_per_byte"]["python"]["bits_per_byte"] = 2.0
+
+    rewrite(path, worsen)
+    digest = evidence.sha256_file(path)
+    forge(released, lambda predicate: predicate["previous"].update({"evaluate-cat": digest}))
+    measured = chain.statement(released / "evidence.json").predicate.measured
+    card = render.render(chain.read(released), measured)
+    (released / "README.md").write_text(card, encoding="utf-8")
+    forge(released)
+    found = failures(verify(released))
+    assert found.keys() == {"gates"} and "python" in found["gates"] and "2.000" in found["gates"]
+
+
+@pytest.mark.parametrize("broken", ["{}", "[]", '{"predicateType": "other"}', "no JSON"])
+def test_evidence_that_is_none_is_named(released: Path, broken: str) -> None:
+    (released / "evidence/data.json").write_text(broken, encoding="utf-8")
+    forge(released)
+    assert "evidence/data.json" in failures(verify(released))["evidence"]
+
+
+def test_measurements_of_the_wrong_shape_fail_a_check(released: Path) -> None:
+    path = released / "evidence/evaluate-cat.json"
+    rewrite(path, lambda content: content["predicate"].update(measured={"bits_per_byte": 1}))
+    digest = evidence.sha256_file(path)
+    forge(released, lambda predicate: predicate["previous"].update({"evaluate-cat": digest}))
+    assert not verify(released).passed
+
+
+def test_folder_that_is_no_release_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AuroraError, match="is not a release"):
+        verify(tmp_path)
+
+
+def test_verify_loads_no_heavy_package(released: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from aurora_release.card.verify import verify; "
+        "assert verify(Path(sys.argv[1])).passed; "
+        "print(sorted({'torch', 'numpy', 'matplotlib', 'transformers'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(released)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

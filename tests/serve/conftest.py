@@ -1,0 +1,110 @@
+"""An engine in float32 (so that answers alone and in a batch are equal) and the real HTTP server."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from aurora_release.safety.guard import Verdict
+from aurora_release.serve.app import create_app
+from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits
+from aurora_release.serve.engines.protocol import Engine, ModelFacts
+from aurora_release.serve.generation import Judge
+from aurora_release.serve.server import http_server, listen
+from aurora_release.serve.settings import Settings
+
+REFUSAL = "I cannot help with that."
+
+
+class WordJudge:
+    """Blocks every text with one of its words in it."""
+
+    def __init__(self, *words: str):
+        self._words = words
+
+    def judge(self, text: str, direction: Literal["input", "output"]) -> Verdict:
+        if any(word in text for word in self._words):
+            return Verdict("block", "harm", score=1.0, language="en")
+        return Verdict("allow", language="en")
+
+    def refusal(self, verdict: Verdict) -> str:
+        return REFUSAL
+
+
+def make_engine(folder: Path, limits: Limits | None = None) -> EmbeddedEngine:
+    """Return an engine over a model folder, not running yet."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    facts = ModelFacts(folder.name, 256, model.config.vocab_size, "0" * 64, "float32")
+    return EmbeddedEngine(model, tokenizer, facts, limits or Limits())
+
+
+@pytest.fixture(autouse=True)
+def clients_may_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the Hugging Face client reach the server under test: offline, it calls no address."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
+@pytest.fixture
+def start_engine() -> Iterator[Callable[..., EmbeddedEngine]]:
+    """A function that starts an engine over a model folder; all are stopped after the test."""
+    started = []
+
+    def start(folder: Path, limits: Limits | None = None) -> EmbeddedEngine:
+        engine = make_engine(folder, limits)
+        engine.start()
+        started.append(engine)
+        return engine
+
+    yield start
+    for engine in started:
+        engine.stop()
+
+
+@contextmanager
+def running(engine: Engine, guard: Judge, settings: Settings) -> Iterator[str]:
+    """Run the real server on a real port and give its address."""
+    listener = listen("127.0.0.1", 0)
+    server = http_server(create_app(engine, guard, settings))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def start_server(tiny_llama: Path) -> Iterator[Callable[..., tuple[str, EmbeddedEngine]]]:
+    """A function that starts a server over the tiny llama: its address and its engine."""
+    with ExitStack() as stack:
+
+        def start(
+            *blocked: str,
+            guard: Judge | None = None,
+            settings: Settings | None = None,
+            limits: Limits | None = None,
+        ) -> tuple[str, EmbeddedEngine]:
+            engine = make_engine(tiny_llama, limits)
+            settings = settings or Settings(chat_page=False)
+            return stack.enter_context(
+                running(engine, guard or WordJudge(*blocked), settings)
+            ), engine
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server(tiny_llama: Path) -> Iterator[str]:
+    """The address of a server over the tiny llama that blocks the word `bomb`."""
+    with running(make_engine(tiny_llama), WordJudge("bomb"), Settings(chat_page=False)) as url:
+        yield url

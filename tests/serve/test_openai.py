@@ -1,0 +1,183 @@
+import json
+
+import httpx
+import openai
+import pytest
+from openai import OpenAI
+
+REFUSAL = "I cannot help with that."
+USER = [{"role": "user", "content": "The quick brown fox?"}]
+
+
+@pytest.fixture
+def client(server: str):
+    with OpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def chat(client: OpenAI, **options):
+    return client.chat.completions.create(
+        **{"model": "x", "messages": USER, "max_completion_tokens": 12, "temperature": 0, **options}
+    )
+
+
+def test_a_stream_says_what_the_whole_answer_says(client):
+    whole = chat(client)
+    chunks = list(chat(client, stream=True, stream_options={"include_usage": True}))
+    streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert streamed == whole.choices[0].message.content != ""
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "length"
+    assert chunks[-1].usage == whole.usage
+    assert whole.usage.completion_tokens == 12
+    assert whole.choices[0].finish_reason == "length"
+
+
+def test_completions_continue_every_prompt_n_times(client):
+    options = {"model": "x", "prompt": ["The dog", "Con"], "n": 2, "max_tokens": 5, "seed": 3}
+    whole = client.completions.create(**options)
+    assert [choice.index for choice in whole.choices] == [0, 1, 2, 3]
+    texts = [""] * 4
+    for chunk in client.completions.create(**options, stream=True):
+        texts[chunk.choices[0].index] += chunk.choices[0].text
+    assert texts == [choice.text for choice in whole.choices]
+    assert texts[0] != texts[1]
+
+
+def test_a_seed_repeats_an_answer(client):
+    first, second, other = (
+        chat(client, temperature=1.5, seed=seed).choices[0].message.content for seed in (1, 1, 2)
+    )
+    assert first == second != other
+
+
+def test_a_stop_string_is_left_out_and_ends_the_answer(client):
+    whole = chat(client, max_completion_tokens=60).choices[0].message.content
+    answer = chat(client, max_completion_tokens=60, stop=whole[9:12]).choices[0]
+    assert answer.message.content == whole[: whole.index(whole[9:12])]
+    assert answer.finish_reason == "stop"
+
+
+def test_logprobs_belong_to_the_text(client):
+    choice = chat(client, logprobs=True, top_logprobs=2).choices[0]
+    tokens = choice.logprobs.content
+    assert "".join(token.token for token in tokens) == choice.message.content
+    assert all(len(token.top_logprobs) == 2 and token.logprob <= 0 for token in tokens)
+    completion = client.completions.create(model="x", prompt="The", max_tokens=4, logprobs=1)
+    assert "".join(completion.choices[0].logprobs.tokens) == completion.choices[0].text
+
+
+def test_models_are_listed(client):
+    [model] = client.models.list().data
+    assert model.id == "tiny-llama"
+    assert client.models.retrieve("tiny-llama").id == "tiny-llama"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("other")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_blocked_prompt_is_answered_with_the_refusal(client, stream, n):
+    reply = chat(
+        client, messages=[{"role": "user", "content": "a bomb"}], stream=stream, n=n
+    )
+    texts, reasons = [""] * n, [None] * n
+    for part in reply if stream else [reply]:
+        for choice in part.choices:
+            said = choice.delta if stream else choice.message
+            texts[choice.index] += said.content or ""
+            reasons[choice.index] = choice.finish_reason or reasons[choice.index]
+    assert texts == [REFUSAL] * n
+    assert reasons == ["content_filter"] * n
+
+
+def test_earlier_turns_are_judged_too(client):
+    messages = [{"role": "user", "content": "a bomb"}, {"role": "assistant", "content": "?"}, *USER]
+    assert chat(client, messages=messages).choices[0].finish_reason == "content_filter"
+
+
+def test_what_the_filter_blocks_never_leaves(start_server):
+    url, engine = start_server()
+    with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        whole = chat(client, max_completion_tokens=100).choices[0].message.content
+    secret = whole[len(whole) // 2 :][:6]
+    url, engine = start_server(secret)
+    with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        answer = chat(client, max_completion_tokens=100).choices[0]
+        chunks = list(chat(client, max_completion_tokens=100, stream=True, logprobs=True))
+    assert answer.message.content == REFUSAL
+    assert answer.finish_reason == chunks[-1].choices[0].finish_reason == "content_filter"
+    streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    before, _, refusal = streamed.rpartition(REFUSAL)
+    assert refusal == "" and secret not in streamed
+    assert whole.startswith(before.removesuffix("\n\n"))
+    shown = "".join(
+        token.token
+        for chunk in chunks
+        for token in (chunk.choices[0].logprobs.content if chunk.choices[0].logprobs else ())
+    )
+    assert shown == before.removesuffix("\n\n")
+    assert engine.stats().active == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "param", "reason"),
+    [
+        ({"max_tokens": -5}, "max_tokens", "greater than or equal to 1 (it is -5)"),
+        ({"max_tokens": 100_000}, "max_tokens", "must be <= 256"),
+        ({"temperature": 3}, "temperature", "less than or equal to 2"),
+        ({"temperature": "hot"}, "temperature", "valid number"),
+        ({"n": 9}, "n", "At most 8 answers"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "At most 4"),
+        ({"tools": [{"type": "function"}]}, "tools", "does not support"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "does not support"),
+        ({"top_logprobs": 2}, "top_logprobs", "needs `logprobs`"),
+        ({"colour": 1}, "colour", "Unrecognized request argument"),
+        ({"messages": []}, "messages", "at least 1 item"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages", "surrogate"),
+        ({"messages": [{"role": "user", "content": "a " * 400}]}, "messages", "less than 256"),
+    ],
+)
+def test_bad_values_get_openais_error(server, options, param, reason):
+    body = {"model": "x", "messages": USER, **options}
+    headers = {"content-type": "application/json"}
+    reply = httpx.post(
+        f"{server}/v1/chat/completions", content=json.dumps(body), headers=headers
+    )
+    error = reply.json()["error"]
+    assert reply.status_code == 400
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == param
+    assert reason in error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+def test_the_client_raises_its_own_error_for_a_negative_length(client):
+    with pytest.raises(openai.BadRequestError, match="max_completion_tokens"):
+        chat(client, max_completion_tokens=-1)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"{", "not valid JSON"), (b"[]", "dictionary"), (b"", "required")]
+)
+def test_bad_bodies_get_openais_error(server, content, reason):
+    headers = {"content-type": "application/json"}
+    reply = httpx.post(f"{server}/v1/completions", content=content, headers=headers)
+    assert reply.status_code == 400
+    assert reason in reply.json()["error"]["message"]
+
+
+def test_unknown_paths_and_methods_get_openais_error(server):
+    assert httpx.get(f"{server}/v1/nothing").json()["error"]["type"] == "invalid_request_error"
+    wrong = httpx.get(f"{server}/v1/completions")
+    assert wrong.status_code == 405 and "message" in wrong.json()["error"]
+
+
+def test_streams_end_with_done_and_are_not_buffered_by_proxies(server):
+    body = {"model": "x", "messages": USER, "max_tokens": 3, "stream": True}
+    reply = httpx.post(f"{server}/v1/chat/completions", json=body)
+    assert reply.headers["x-accel-buffering"] == "no"
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    events = reply.text.split("\n\n")
+    assert events[-2:] == ["data: [DONE]", ""]
+    assert all(event.startswith("data: {") for event in events[:-2])

@@ -1,0 +1,60 @@
+"""Evidence is canonical, and reads back as it was written."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurora_release import evidence
+from aurora_release.errors import AuroraError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@given(JSON)
+def test_canonical_form_is_a_fixed_point(value: object) -> None:
+    import json
+
+    once = evidence.canonical(value)
+    assert evidence.canonical(json.loads(once)) == once
+
+
+def test_order_of_keys_does_not_matter() -> None:
+    assert evidence.canonical({"b": 1, "a": 2}) == evidence.canonical({"a": 2, "b": 1})
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_is_no_number_cannot_be_evidence(number: float) -> None:
+    with pytest.raises(ValueError, match="cannot be evidence"):
+        evidence.canonical({"loss": number})
+
+
+def test_digests_cover_every_file_but_the_evidence(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_bytes(b"1")
+    (tmp_path / evidence.FILE).write_bytes(b"2")
+    assert evidence.digests(tmp_path) == {"a/x": evidence.sha256(b"1")}
+
+
+def test_statement_reads_back(tmp_path: Path) -> None:
+    content = evidence.statement({"x": "00"}, {"measured": {"loss": 1.5}})
+    evidence.write(tmp_path, content)
+    found = evidence.read(tmp_path / evidence.FILE)
+    assert evidence.subject(found) == {"x": "00"}
+    assert evidence.measured(found) == {"loss": 1.5}
+    assert found["_type"] == "https://in-toto.io/Statement/v1"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"{", "not valid JSON"), (b"{}", "not evidence"), (b"[]", "not evidence")],
+)
+def test_damaged_evidence_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / evidence.FILE).write_bytes(content)
+    with pytest.raises(AuroraError, match=message):
+        evidence.read(tmp_path / evidence.FILE)

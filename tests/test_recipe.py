@@ -1,0 +1,87 @@
+"""A recipe is strict, and says what is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aurora_release import recipe
+from aurora_release.errors import AuroraError
+from aurora_release.shipped import shipped
+
+
+def _written(folder: Path, **changes: object) -> str:
+    content = yaml.safe_load(shipped("train/recipes/demo.yaml").read_text(encoding="utf-8"))
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(content | changes), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(shipped("train/recipes").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_shipped_recipe_is_valid(path: Path) -> None:
+    found, beside = recipe.load(path.stem)
+    assert found.name == path.stem
+    assert beside == path.parent
+
+
+def test_unknown_key_is_named_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(AuroraError, match="sede: there is no such key; did you mean seed?"):
+        recipe.load(_written(tmp_path, sede=1))
+
+
+def test_wrong_type_is_named_with_its_value(tmp_path: Path) -> None:
+    with pytest.raises(AuroraError, match=r"seed: .*integer \(it is 'seven'\)"):
+        recipe.load(_written(tmp_path, seed="seven"))
+
+
+def test_negative_token_budget_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AuroraError, match=r"train.stages.0.tokens: .*greater than 0 \(it is -5\)"):
+        recipe.load(_written(tmp_path), ("train.stages.0.tokens=-5",))
+
+
+def test_mixture_of_an_unknown_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AuroraError, match="'help-sv' is not a source"):
+        recipe.load(_written(tmp_path), ("train.stages.0.mixture.help-sv=0.5",))
+
+
+def test_override_reaches_into_lists() -> None:
+    found, _ = recipe.load("demo", ("train.stages.1.learning_rate=0.001", "seed=7"))
+    assert found.train.stages[1].learning_rate == 0.001
+    assert found.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed", "write key=value"),
+        ("train.stages.9.tokens=1", "'9' is no place in a list of 2"),
+        ("seed.deep=1", "'seed' holds a value"),
+    ],
+)
+def test_bad_override_says_why(override: str, message: str) -> None:
+    with pytest.raises(AuroraError, match=message):
+        recipe.load("demo", (override,))
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(AuroraError, match="Did you mean demo?"):
+        recipe.load("dmeo")
+
+
+def test_yaml_that_does_not_parse_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("name: [", encoding="utf-8")
+    with pytest.raises(AuroraError, match=r"broken\.yaml is not valid YAML"):
+        recipe.load(str(path))
+
+
+def test_batch_that_does_not_divide_names_both_keys() -> None:
+    with pytest.raises(AuroraError, match=r"train.global_batch: 3 is not a multiple"):
+        recipe.load("demo", ("train.global_batch=3", "train.micro_batch=2"))
+
+
+def test_steps_cover_the_token_budget() -> None:
+    found, _ = recipe.load("demo", ("train.stages.0.tokens=1025", "train.global_batch=2"))
+    assert found.steps(found.train.stages[0]) == 2
