@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
 
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    st.none() | st.booleans() | st.integers() | st.text() | FINITE,
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )  # fmt: skip

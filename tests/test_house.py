@@ -55,10 +55,8 @@ def test_files_and_functions_stay_small() -> None:
 
 
 def test_wheel_brings_every_shipped_file(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path]
+    subprocess.run([*build, ROOT], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("train", "serve/policies", "model_card"):

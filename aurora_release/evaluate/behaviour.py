@@ -95,6 +95,7 @@ def _generate(
     # on the left, so that every row goes on from its own last token
     inputs = [[end[0]] * (width - len(ids)) + ids for ids in prompts]
     mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
+    # in place of the model's own: generate() would mix its penalties and temperature in
     model.generation_config = GenerationConfig(
         do_sample=False, max_new_tokens=max_new_tokens, pad_token_id=end[0], eos_token_id=end
     )

@@ -56,25 +56,24 @@ class Window:
     """Predictions at the start that an earlier window counted already."""
 
 
-def take(
-    texts: Sequence[str], budget_bytes: int, document_bytes: int = DOCUMENT_BYTES
-) -> list[str]:
+def take(texts: Sequence[str], budget_bytes: int) -> list[str]:
     """Return the beginnings of documents, in order, that fill `budget_bytes` of UTF-8.
 
-    Documents are cut after `document_bytes`, so that many count; no character is cut in two.
+    Documents are cut after `DOCUMENT_BYTES` so that many count, later where there are too few of
+    them to fill the budget; no character is cut in two.
     """
+    limit = max(DOCUMENT_BYTES, -(-budget_bytes // max(len(texts), 1)))
     taken = []
     for text in texts:
-        begin = _cut(text, min(document_bytes, budget_bytes))
-        if not begin:
-            continue
-        taken.append(begin)
-        budget_bytes -= len(begin.encode())
+        begin = _cut(text, min(limit, budget_bytes))
+        if begin:
+            taken.append(begin)
+            budget_bytes -= len(begin.encode())
     return taken
 
 
 def _cut(text: str, limit: int) -> str:
-    return text.encode()[: max(limit, 0)].decode(errors="ignore")
+    return text.encode()[:limit].decode(errors="ignore")
 
 
 def bits_per_byte(

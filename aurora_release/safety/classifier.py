@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.safety.taxonomy import AREAS, DIRECTIONS, Direction
-from aurora_release.safety.text import language, normalise, windows
+from aurora_release.safety.text import language, normalise, sentences, windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 DIMENSION = 384
 CLASSES = len(AREAS) + 1
 """The six areas, then `safe`."""
+
+MOST = 8
+"""Windows for which the odds are corrected at most, so that harm cannot hide in sheer length."""
 
 # One engine for the process. Its scratch memory is its own, so one thread at a time.
 _ENGINE_LOCK = threading.Lock()
@@ -48,12 +51,16 @@ class Head:
         return total - safe, np.exp(areas - total[:, None])
 
     def judge(self, embeddings: "Matrix") -> tuple[float, dict[str, float]]:
-        """Return the probability of harm of the worst text, and of each area in it."""
+        """Return the probability of harm of the worst text, and of each area in it.
+
+        The worst of many texts looks bad by chance alone: its odds are divided by their number.
+        """
         import numpy as np
 
         odds, shares = self.log_odds(embeddings)
         worst = int(odds.argmax())
-        score = float(1 / (1 + np.exp(-(self.slope * odds[worst] + self.offset))))
+        logit = self.slope * odds[worst] + self.offset - np.log(min(len(odds), MOST))
+        score = float(1 / (1 + np.exp(-logit)))
         return score, {area: score * float(shares[worst, i]) for i, area in enumerate(AREAS)}
 
 
@@ -89,7 +96,12 @@ class Classifier:
         """Return the judgement of a text: the worst of its windows."""
         text = normalise(text)
         head = self._heads[direction]
-        score, scores = head.judge(embed(windows(text)))
+        pieces = windows(text)
+        if direction == "input" and len(alone := sentences(text)) > 1:
+            # A sentence alone is not drowned by harmless ones around it. Answers come here
+            # sentence by sentence anyway, with a little of what went before.
+            pieces = [*alone, *pieces]
+        score, scores = head.judge(embed(pieces))
         told = language(text)
         # What no threshold was fitted for needs as much evidence as the strictest language.
         threshold = head.thresholds.get(told, max(head.thresholds.values()))

@@ -1,17 +1,13 @@
 """The hold-back filter between a model and its reader: no character leaves before it was judged."""
 
 import logging
-import re
 from collections.abc import Callable
 
 from aurora_release.safety.guard import Verdict
 from aurora_release.safety.taxonomy import UNVERIFIED
+from aurora_release.safety.text import segment_end
 
 logger = logging.getLogger(__name__)
-
-# A segment ends after a mark of a script without spaces, after a line end, or after the space that
-# follows a full stop. Each place is known by the text before it, so deltas cannot move it.
-_END = re.compile(r"""[。！？।॥\n]|(?<=[.!?…])\s|(?<=[.!?…]["'”’»)\]])\s""")
 
 
 class StreamFilter:
@@ -41,9 +37,9 @@ class StreamFilter:
         """Take the next piece of text and return what may leave now."""
         self._held += delta
         start = 0
-        while self.blocked is None and (length := self._segment(start)):
-            if self._passes(self._held[start : start + length]):
-                start += length
+        while self.blocked is None and (end := self._segment_end(start)):
+            if self._passes(self._held[start:end]):
+                start = end
         return self._release(start)
 
     def finish(self) -> str:
@@ -51,15 +47,10 @@ class StreamFilter:
         passes = self.blocked is None and bool(self._held) and self._passes(self._held)
         return self._release(len(self._held) if passes else 0)
 
-    def _segment(self, start: int) -> int:
-        """Return the length of the segment that begins at `start`, or 0 while it is open."""
+    def _segment_end(self, start: int) -> int:
+        """Return where the segment that begins at `start` ends, or 0 while it is open."""
         text = self._held[start : start + self._max]
-        mark = _END.search(text, self._min - 1)
-        if mark:
-            return mark.end()
-        if len(text) < self._max:
-            return 0
-        return text.rfind(" ", self._min) + 1 or self._max
+        return start + end if (end := segment_end(text, self._min, self._max)) else 0
 
     def _passes(self, segment: str) -> bool:
         # Closed before the question is asked: whatever stops the judge, nothing leaves.

@@ -4,6 +4,12 @@ import re
 import unicodedata
 
 _WINDOW, _STEP = 240, 160
+_SENTENCE = (24, 160)
+"""Shortest and longest piece, in characters, that is judged on its own."""
+
+# A sentence ends after a mark of a script without spaces, after a line end, or after the space that
+# follows a full stop. Each place is known by the text before it, never by what comes next.
+_END = re.compile(r"""[。！？।॥\n]|(?<=[.!?…])\s|(?<=[.!?…]["'”’»)\]])\s""")
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _STRAY_MARKS = re.compile(r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
 _MAX_MARKS = 3
@@ -54,10 +60,34 @@ def normalise(text: str) -> str:
     return _short_marks(" ".join(text.split()))
 
 
+def segment_end(text: str, shortest: int, longest: int) -> int:
+    """Return where the first segment of a text ends, or 0 while more text could still end it.
+
+    A segment is whole sentences of at least `shortest` characters, cut at a space, or anywhere,
+    where it would exceed `longest`. What follows a segment never moves its end.
+    """
+    text = text[:longest]
+    mark = _END.search(text, shortest - 1)
+    if mark:
+        return mark.end()
+    if len(text) < longest:
+        return 0
+    return text.rfind(" ", shortest) + 1 or longest
+
+
+def sentences(text: str) -> list[str]:
+    """Return a text cut into its segments."""
+    found = []
+    while end := segment_end(text, *_SENTENCE):
+        found.append(text[:end])
+        text = text[end:]
+    return [*found, text] if text.strip() else found
+
+
 def windows(text: str) -> list[str]:
-    """Return the overlapping pieces in which a normalised text is judged."""
-    last = max(len(text) - _WINDOW + _STEP, 1)
-    return [text[start : start + _WINDOW] for start in range(0, last, _STEP)]
+    """Return the overlapping pieces of a text; a short text is one piece."""
+    starts = range(0, max(len(text) - _WINDOW + _STEP, 1), _STEP)
+    return [text[start : start + _WINDOW] for start in starts]
 
 
 def language(text: str) -> str:
@@ -83,7 +113,7 @@ def _latin_language(text: str, letters: int) -> str:
     english = sum(word in _ENGLISH for word in words)
     best, name = max((english, "en"), (finnish, "fi"))
     foreign = len(_FOREIGN.findall(text))
-    return name if best >= len(words) / 5 and foreign <= letters / 50 else "und"
+    return name if best > len(words) / 5 and foreign <= letters / 50 else "und"
 
 
 def _is_finnish(word: str) -> bool:

@@ -1,6 +1,7 @@
 """The chat page: Gradio on the same application, through the same guard as every route."""
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,9 @@ def mount(app: "FastAPI", guarded: GuardedEngine) -> None:
 
 async def _mount(app: "FastAPI", guarded: GuardedEngine) -> None:
     import gradio
+
+    # after every message, Gradio 6.31 asks pandas for two things that pandas 3 gave up
+    warnings.filterwarnings("ignore", ".*(no_silent_downcasting|copy keyword is deprecated).*")
 
     model = guarded.engine.facts.id
     page = gradio.ChatInterface(

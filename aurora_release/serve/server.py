@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 30
 """How long running answers may go on after SIGTERM."""
 
+_SHORTEST_KEY = 16
+
 _TEMPLATE = "chat_template.jinja"
 
 
@@ -31,15 +33,16 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     policy: Path | None = None,
-    api_key: str | None = None,
+    api_key_file: Path | None = None,
     limits: Limits | None = None,
 ) -> None:
     """Serve the model in `folder` until SIGTERM or Ctrl-C; port 0 takes a free one.
 
     Raises:
-        AuroraError: the address cannot be listened on, or not without a key; the model folder or
-            the policy cannot be read.
+        AuroraError: the address cannot be listened on, or not without a key; the key, the model
+            folder or the policy cannot be read.
     """
+    api_key = None if api_key_file is None else read_key(api_key_file)
     check_address(host, api_key)
     check_template(folder)
     with listen(host, port) as listener:
@@ -94,6 +97,20 @@ def check_address(host: str, api_key: str | None) -> None:
     )
 
 
+def read_key(path: Path) -> str:
+    """Return the key in a file, without the line end after it."""
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuroraError(f"{path} cannot be read as a key file ({error}): name another.") from None
+    if len(key) < _SHORTEST_KEY or not key.isprintable():
+        raise AuroraError(
+            f"{path} holds no key of {_SHORTEST_KEY} or more characters on one line. Make one: "
+            f"openssl rand -hex 32 > {path}"
+        )
+    return key
+
+
 def check_template(folder: Path) -> None:
     """Refuse a chat template other than the one that the evidence of the folder names."""
     if not (folder / evidence.FILE).is_file():
@@ -110,11 +127,11 @@ def check_template(folder: Path) -> None:
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens, before anything slow is done."""
+    if not 0 <= port < 2**16:
+        raise AuroraError(f"{port} is not a port: choose one from 1 to 65535 (--port).")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
-    except OverflowError:
-        raise AuroraError(f"{port} is not a port: choose one from 1 to 65535 (--port).") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AuroraError(

@@ -34,7 +34,7 @@ class Loop:
     batches: Batches
     folder: Path
 
-    def run(self) -> list[dict[str, float]]:
+    def run(self) -> list[dict[str, Any]]:
         """Train to the end of the stage and return the metrics of every step.
 
         Raises:
@@ -55,7 +55,9 @@ class Loop:
                 file.write(json.dumps(metrics[-1]) + "\n")
                 file.flush()
                 done = step + 1
-                if stop or (done % self.recipe.train.checkpoint_every == 0 and done < steps):
+                if done == steps:
+                    break
+                if stop or done % self.recipe.train.checkpoint_every == 0:
                     checkpoint.save(self.engine, checkpoints, done, self.recipe.train.keep)
                 if stop:
                     raise Interrupted(
@@ -64,7 +66,7 @@ class Loop:
                     )
         return metrics
 
-    def _step(self, step: int, steps: int) -> dict[str, float]:
+    def _step(self, step: int, steps: int) -> dict[str, Any]:
         """Take one optimizer step and return its metrics."""
         began = time.perf_counter()
         rate = learning_rate(self.stage, step, steps)
@@ -86,7 +88,8 @@ class Loop:
             "tokens": (step + 1) * tokens,
             "loss": loss,
             "learning_rate": rate,
-            "gradient_norm": 0.0 if norm is None else float(norm),
+            # DeepSpeed without ZeRO clips, but does not say what the norm was
+            "gradient_norm": None if norm is None else float(norm),
             "labels": labels,
             "tokens_per_second": tokens / seconds,
         }
@@ -112,16 +115,16 @@ class Loop:
             torch.distributed.all_reduce(total)
         return float(total) / max(1, labels)
 
-    def _tell(self, found: dict[str, float], steps: int) -> None:
+    def _tell(self, found: dict[str, Any], steps: int) -> None:
         left = (steps - found["step"]) * found["tokens"] / found["step"]
         log.info(
-            "%-14s step %d/%d  loss %.3f  lr %.2e  grad %.2f  %.0f tokens/s  %.0f s left",
+            "%-14s step %d/%d  loss %.3f  lr %.2e  %.0f tokens/s  %.0f s left",
             self.stage.name, found["step"], steps, found["loss"], found["learning_rate"],
-            found["gradient_norm"], found["tokens_per_second"], left / found["tokens_per_second"],
+            found["tokens_per_second"], left / found["tokens_per_second"],
         )  # fmt: skip
 
 
-def _keep_metrics(path: Path, steps: int) -> list[dict[str, float]]:
+def _keep_metrics(path: Path, steps: int) -> list[dict[str, Any]]:
     """Return the metrics of the first `steps` steps and forget those that are trained again."""
     lines = path.read_text(encoding="utf-8").splitlines()[:steps] if path.exists() else []
     if rank() == 0:

@@ -42,7 +42,7 @@ def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
 
 
 def _measured(
-    job: Job, stage: TrainStage, order: Order, metrics: list[dict[str, float]]
+    job: Job, stage: TrainStage, order: Order, metrics: list[dict[str, Any]]
 ) -> dict[str, Any]:
     import statistics
 

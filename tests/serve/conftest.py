@@ -1,4 +1,4 @@
-"""An engine in float32 (so that answers alone and in a batch are equal) and the real HTTP server."""
+"""An engine in float32 (answers alone and in a batch are equal) and the real HTTP server."""
 
 import threading
 import time

@@ -44,7 +44,9 @@ def test_a_client_that_leaves_frees_its_slot(start_server, stream):
         connection.sendall(head.encode() + body)
         until(lambda: engine.stats().active == 1 and engine.stats().waiting > 0)
     until(lambda: engine.stats().active == engine.stats().waiting == 0)
-    answer = httpx.post(f"{url}/generate", json={"inputs": "x", "parameters": {"max_new_tokens": 2}})
+    answer = httpx.post(
+        f"{url}/generate", json={"inputs": "x", "parameters": {"max_new_tokens": 2}}
+    )
     assert answer.status_code == 200
 
 
@@ -164,9 +166,7 @@ def test_an_engine_that_dies_in_a_stream_ends_it_with_an_error(start_server, cap
 
     url, engine = start_server()
     with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        stream = client.completions.create(
-            model="x", prompt="The", stream=True, temperature=0, n=8
-        )
+        stream = client.completions.create(model="x", prompt="The", stream=True, temperature=0, n=8)
         next(stream)
         engine._model.model.norm.weight.data = torch.ones(3)
         with pytest.raises(openai.APIError, match="The engine failed"):

@@ -126,7 +126,13 @@ def test_penalties_stop_repetition(start_engine: Start, tiny_llama: Path) -> Non
             engine,
             [
                 ask(engine, "The dog", max_new_tokens=60),
-                ask(engine, "The dog", max_new_tokens=60, presence_penalty=2.0, frequency_penalty=2.0),
+                ask(
+                    engine,
+                    "The dog",
+                    max_new_tokens=60,
+                    presence_penalty=2.0,
+                    frequency_penalty=2.0,
+                ),
             ],
         )
     )

@@ -78,9 +78,7 @@ def test_models_are_listed(client):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("n", [1, 2])
 def test_a_blocked_prompt_is_answered_with_the_refusal(client, stream, n):
-    reply = chat(
-        client, messages=[{"role": "user", "content": "a bomb"}], stream=stream, n=n
-    )
+    reply = chat(client, messages=[{"role": "user", "content": "a bomb"}], stream=stream, n=n)
     texts, reasons = [""] * n, [None] * n
     for part in reply if stream else [reply]:
         for choice in part.choices:
@@ -141,9 +139,7 @@ def test_what_the_filter_blocks_never_leaves(start_server):
 def test_bad_values_get_openais_error(server, options, param, reason):
     body = {"model": "x", "messages": USER, **options}
     headers = {"content-type": "application/json"}
-    reply = httpx.post(
-        f"{server}/v1/chat/completions", content=json.dumps(body), headers=headers
-    )
+    reply = httpx.post(f"{server}/v1/chat/completions", content=json.dumps(body), headers=headers)
     error = reply.json()["error"]
     assert reply.status_code == 400
     assert error["type"] == "invalid_request_error"

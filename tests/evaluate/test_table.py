@@ -1,0 +1,44 @@
+from typing import Any
+
+from aurora_release.evaluate.table import table
+
+
+def measured(factor: float, refused: int) -> dict[str, Any]:
+    bits = [100.0 * factor, 180.0 * factor, 90.0 * factor]
+    row = {"bits_per_byte": sum(bits) / 150, "per_document": {"bits": bits, "bytes": [50] * 3}}
+    counts = {"harmful": 6, "refused": refused, "benign": 6, "over_refused": 0}
+    return {"bits_per_byte": {"fi": row, "python": row}, "safety": {"en": counts, "fi": counts}}
+
+
+def test_shows_value_change_and_interval_of_every_model() -> None:
+    text = table({
+        "data": {"sources": {}},
+        "evaluate-base": measured(1.0, 0),
+        "evaluate-cat": measured(0.8, 5),
+        "evaluate-nf4": measured(1.05, 4),
+    })  # fmt: skip
+    lines = text.splitlines()
+    assert " ".join(lines[0].split()) == "bits per byte base cat nf4"
+    assert " ".join(lines[1].split()) == "fi 2.467 1.973 -20.0 ±0.0 % 2.590 +5.0 ±0.0 %"
+    assert "harmful requests refused" in text
+    assert "all" in text
+    assert "0/12" in text
+    assert "10/12" in text
+    assert len({len(line) for line in lines[:3]}) == 1
+
+
+def test_what_was_not_measured_says_so() -> None:
+    less = measured(1.0, 0)
+    less["bits_per_byte"] = {"fi": less["bits_per_byte"]["fi"]}
+    less["safety"] = {}
+    text = table({"evaluate-base": measured(1.0, 0), "evaluate-nf4": less})
+    row = next(line for line in text.splitlines() if line.startswith("python"))
+    assert row.endswith("not measured")
+
+
+def test_without_a_base_there_are_values_but_no_changes() -> None:
+    assert "%" not in table({"evaluate-cat": measured(0.8, 5)})
+
+
+def test_nothing_measured_is_an_empty_table() -> None:
+    assert table({"data": {}}) == ""

@@ -1,0 +1,108 @@
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from aurora_release import evidence
+from aurora_release.errors import AuroraError
+from aurora_release.serve.server import check_address, check_template, listen, read_key, serve
+
+
+def test_a_port_in_use_is_named_before_the_model_is_read(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AuroraError, match=rf"Port {port} .* in use.*--port {port + 1}"):
+            serve(tmp_path / "no-model", port=port)
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("198.51.100.1", 80)])
+def test_an_address_that_is_not_ours_is_an_error(host: str, port: int) -> None:
+    with pytest.raises(AuroraError, match="--port"):
+        listen(host, port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
+def test_other_machines_need_a_key(host: str) -> None:
+    with pytest.raises(AuroraError, match="--api-key-file"):
+        check_address(host, None)
+    check_address(host, "key")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_this_machine_needs_none(host: str) -> None:
+    check_address(host, None)
+
+
+def test_a_key_file_holds_one_long_line(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("0123456789abcdef\n", encoding="utf-8")
+    assert read_key(path) == "0123456789abcdef"
+    path.write_text("short", encoding="utf-8")
+    with pytest.raises(AuroraError, match="openssl rand"):
+        read_key(path)
+    with pytest.raises(AuroraError, match="cannot be read"):
+        read_key(tmp_path / "missing")
+
+
+def test_another_template_than_the_evidence_names_is_an_error(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_llama, folder)
+    check_template(folder)
+    evidence.write(folder, evidence.statement(evidence.digests(folder), {"measured": {}}))
+    check_template(folder)
+    (folder / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
+    with pytest.raises(AuroraError, match="not the chat template"):
+        check_template(folder)
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from aurora_release.safety.guard import Verdict
+from aurora_release.serve.app import create_app
+from aurora_release.serve.engines.embedded import EmbeddedEngine
+from aurora_release.serve.server import listen, run
+from aurora_release.serve.settings import Settings
+
+class Judge:
+    def judge(self, text, direction):
+        return Verdict("allow")
+    def refusal(self, verdict):
+        return ""
+
+listener = listen("127.0.0.1", 0)
+print(listener.getsockname()[1], flush=True)
+engine = EmbeddedEngine.load(Path(sys.argv[1]))
+run(create_app(engine, Judge(), Settings(chat_page=False)), listener)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_running_answers_finish(tiny_llama: Path, end: signal.Signals) -> None:
+    command = [sys.executable, "-c", SERVE, str(tiny_llama)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    ) as process:
+        assert process.stdout is not None
+        url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        # it listens at once: the request waits until the model is there
+        with OpenAI(base_url=f"{url}/v1", api_key="none", timeout=60) as client:
+            stream = client.completions.create(
+                model="x", prompt="The", max_tokens=200, temperature=0, stream=True, n=8
+            )
+            next(stream)
+            process.send_signal(end)
+            reasons = [chunk.choices[0].finish_reason for chunk in stream]
+        assert len([reason for reason in reasons if reason]) == 8
+        assert process.wait(60) in (0, -signal.SIGTERM)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health")

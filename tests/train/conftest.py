@@ -1,0 +1,54 @@
+"""A recipe small enough to train in seconds, over the tiny llama and a few lines of text."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aurora_release.safety.ledger import Pair, Writer, append
+
+
+def _text(folder: Path, name: str, words: str) -> dict[str, object]:
+    path = folder / f"{name}.jsonl"
+    lines = [
+        json.dumps({"id": f"page-{n}", "text": f"{words} {n} " * 12}, ensure_ascii=False)
+        for n in range(60)
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {"name": name, "language": name, "license": "CC0-1.0", "path": path.name}
+
+
+def _pairs(folder: Path) -> dict[str, object]:
+    made = [
+        Pair(
+            id=f"cyber-{n:02}-{kind}", language="en", category="cyber", kind=kind,
+            prompt=f"Question {n}?", response=f"Answer {n} is {kind}.",
+            source="test", license="CC0-1.0", writer=Writer(kind="model"),
+        )
+        for n in range(30) for kind in ("harmful", "benign")
+    ]  # fmt: skip
+    append(folder / "pairs.jsonl", made)
+    return {
+        "name": "pairs", "language": "en", "license": "CC0-1.0", "path": "pairs.jsonl",
+        "kind": "pairs", "heldout": 0.2,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
+    """A recipe file beside its corpora: two sources and pairs, one stage of 120 steps."""
+    folder = tmp_path_factory.mktemp("recipe")
+    sources = [_text(folder, "fi", "kettu hyppää yli"), _text(folder, "ja", "素早い")]
+    sources.append(_pairs(folder))
+    stage = {"name": "cap", "tokens": 120 * 4 * 32, "learning_rate": 1e-3,
+             "mixture": {"fi": 0.4, "ja": 0.4, "pairs": 0.2}}  # fmt: skip
+    recipe = {
+        "name": "tiny", "title": "Tiny", "seed": 1,
+        "model": {"base": str(tiny_llama), "license": "CC0-1.0"},
+        "data": {"sequence_length": 32, "sources": sources},
+        "train": {"micro_batch": 2, "global_batch": 4, "checkpoint_every": 10, "stages": [stage]},
+    }  # fmt: skip
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return path
