@@ -58,7 +58,7 @@ def _find(reference: str, beside: Path) -> tuple[Path, str]:
     except ImportError:
         raise missing_extra("huggingface_hub", "train") from None
     try:
-        local = snapshot_download(name, revision=revision or None, allow_patterns=_WANTED)
+        local = snapshot_download(name, revision=revision or None, allow_patterns=list(_WANTED))
         return Path(local), "hub"
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise AuroraError(

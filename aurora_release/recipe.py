@@ -156,8 +156,11 @@ class Recipe(Part):
     """Everything that decides a result."""
 
     name: Name
+    """Name of the run folder."""
     title: str
+    """Name of the model, as its card has it."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    """Decides the order of the data and every other choice of chance."""
     model: Model
     data: Data
     train: Train

@@ -49,7 +49,7 @@ class Encoder:
 
     def _pair(self, document: Document) -> Tokens:
         """Return prompt and response as the model will meet them; the loss is on the response."""
-        user = {"role": "user", "content": document.prompt}
+        user = {"role": "user", "content": document.prompt or ""}
         answer = {"role": "assistant", "content": document.text}
         prompt = self._chat([user], open_answer=True)
         whole = self._chat([user, answer], open_answer=False)
@@ -61,7 +61,7 @@ class Encoder:
         ids = self._ids(prompt)
         return Tokens(document.id, ids + self._ids(whole.removeprefix(prompt)), prompt=len(ids))
 
-    def _chat(self, messages: list[dict[str, str | None]], open_answer: bool) -> str:
+    def _chat(self, messages: list[dict[str, str]], open_answer: bool) -> str:
         return str(
             self._tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=open_answer

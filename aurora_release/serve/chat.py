@@ -3,13 +3,13 @@
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from aurora_release.serve import prompts
 from aurora_release.serve.engines.protocol import GenerationRequest
 from aurora_release.serve.generation import Ask, GuardedEngine, Piece
-from aurora_release.serve.prompts import Message
+from aurora_release.serve.prompts import Message, Prompt
 from aurora_release.serve.replies import ApiError
 
 if TYPE_CHECKING:
@@ -38,12 +38,10 @@ class ChatPage:
         self, message: str, history: list[dict[str, Any]], temperature: float, max_tokens: int
     ) -> AsyncIterator[str]:
         """Yield the answer as far as it has come, each time longer."""
-        engine = self._guarded.engine
         turns = _kept(Message(turn["role"], _plain(turn["content"])) for turn in history)
         shown = ""
         try:
-            prompt = prompts.of_messages(engine, [*turns, Message("user", message)])
-            room = min(int(max_tokens), prompts.room(engine, prompt, None, "max_tokens"))
+            prompt, room = self._prompt([*turns, Message("user", message)], int(max_tokens))
             request = GenerationRequest(prompt.ids, room, temperature=temperature, top_p=0.95)
             answers = await self._guarded.open([Ask(request, prompt.judged)])
             async with aclosing(answers):
@@ -52,6 +50,22 @@ class ChatPage:
                     yield shown
         except ApiError as error:
             yield f"{shown}\n\n⚠️ {error.message}".strip()
+
+    def _prompt(self, turns: list[Message], wanted: int) -> tuple[Prompt, int]:
+        """Return the prompt of as many of the latest turns as leave room, and the room left.
+
+        Raises:
+            ApiError: not even the last turn fits.
+        """
+        engine = self._guarded.engine
+        wanted = min(wanted, engine.facts.max_total_tokens // 2)
+        for first in range(len(turns)):
+            with suppress(ApiError):
+                prompt = prompts.of_messages(engine, turns[first:])
+                if prompts.room(engine, prompt, None, "max_tokens") >= wanted:
+                    return prompt, wanted
+        prompt = prompts.of_messages(engine, turns[-1:])
+        return prompt, prompts.room(engine, prompt, None, "max_tokens")
 
 
 def mount(app: "FastAPI", guarded: GuardedEngine) -> None:

@@ -4,10 +4,8 @@ import stat
 from pathlib import Path
 
 import pytest
-import torch
 
 from aurora_release.errors import AuroraError
-from aurora_release.evaluate.load import load
 from aurora_release.quantize.apart import apart
 from aurora_release.quantize.certificate import certificate
 from aurora_release.quantize.gptq import check_group_size, gptq
@@ -16,22 +14,34 @@ from aurora_release.quantize.nf4 import nf4
 SAMPLES = [[(7 * row + 3 * column) % 300 for column in range(64)] for row in range(8)]
 
 
-@pytest.mark.parametrize("model", ["tiny_llama", "tiny_bigcode"])
-def test_gptq_is_the_same_bytes_twice_and_close_to_its_source(
-    model: str, tmp_path: Path, request: pytest.FixtureRequest
+# gptqmodel makes a folder for offloading whenever it reads a configuration, and leaves it to the
+# garbage collector
+pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up <Temp:ResourceWarning")
+
+
+def test_gptq_gives_the_same_bytes_twice_and_leaves_nothing_behind(
+    tiny_llama: Path, tmp_path: Path
 ) -> None:
-    source: Path = request.getfixturevalue(model)
-    folders = [tmp_path / "a", tmp_path / "b"]
     here = set(os.listdir())
-    for folder in folders:
-        folder.mkdir()
-        apart(gptq, source, folder, bits=4, group_size=32, samples=SAMPLES)
-    first, second = ({path.name: path.read_bytes() for path in f.iterdir()} for f in folders)
-    assert first == second
-    assert set(os.listdir()) == here  # no logs or offload folders left behind
+    contents = []
+    for out in (tmp_path / "a", tmp_path / "b"):
+        out.mkdir()
+        apart(gptq, tiny_llama, out, bits=4, group_size=32, samples=SAMPLES)
+        contents.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert contents[0] == contents[1]
+    assert set(os.listdir()) == here
     for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json"):
-        assert first[name] == (source / name).read_bytes()
-    measured = certificate(source, folders[0], ["def fox(dog):", "Nopea kettu"], new_tokens=8)
+        assert contents[0][name] == (tiny_llama / name).read_bytes()
+    check_close(tiny_llama, tmp_path / "a")
+
+
+def test_gptq_of_bigcode_is_close_to_its_source(tiny_bigcode: Path, tmp_path: Path) -> None:
+    apart(gptq, tiny_bigcode, tmp_path, bits=4, group_size=32, samples=SAMPLES)
+    check_close(tiny_bigcode, tmp_path)
+
+
+def check_close(source: Path, variant: Path) -> None:
+    measured = certificate(source, variant, ["def fox(dog):", "Nopea kettu"], new_tokens=8)
     assert 0 < measured["logit_difference_mean"] < 1
     assert measured["tokenizer_equal"] == 2
 
@@ -58,24 +68,13 @@ def test_nf4_folder_loads_and_is_close_to_its_source(
     model: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     source: Path = request.getfixturevalue(model)
-    peak = apart(nf4, source, tmp_path)
-    assert peak is None or peak > 50 << 20
+    nf4(source, tmp_path)
     settings = json.loads((tmp_path / "config.json").read_bytes())["quantization_config"]
     assert settings["bnb_4bit_quant_type"] == "nf4"
     assert settings["bnb_4bit_use_double_quant"]
     weights = tmp_path / "model.safetensors"
     assert stat.S_IMODE(weights.stat().st_mode) == 0o644
-    measured = certificate(source, tmp_path, ["def fox(dog):", "Nopea kettu"], new_tokens=8)
-    assert 0 < measured["logit_difference_mean"] < 1
-
-
-def test_nf4_stores_what_was_quantized_not_what_was_used(tiny_llama: Path, tmp_path: Path) -> None:
-    # bitsandbytes repacks in the first forward pass: a folder saved later is another model
-    ids = torch.tensor([[3, 4, 5]])
-    apart(nf4, tiny_llama, tmp_path)
-    with torch.inference_mode():
-        first = load(tmp_path).model(ids).logits
-        assert torch.equal(first, load(tmp_path).model(ids).logits)
+    check_close(source, tmp_path)
 
 
 def test_certificate_of_a_model_against_itself_is_zero(tiny_llama: Path) -> None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -81,6 +81,12 @@ def running(engine: Engine, guard: Judge, settings: Settings) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def run_server() -> Callable[..., AbstractContextManager[str]]:
+    """The context manager `running`, for an engine that a test made itself."""
+    return running
 
 
 @pytest.fixture

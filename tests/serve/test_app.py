@@ -44,9 +44,8 @@ def test_a_client_that_leaves_frees_its_slot(start_server, stream):
         connection.sendall(head.encode() + body)
         until(lambda: engine.stats().active == 1 and engine.stats().waiting > 0)
     until(lambda: engine.stats().active == engine.stats().waiting == 0)
-    answer = httpx.post(
-        f"{url}/generate", json={"inputs": "x", "parameters": {"max_new_tokens": 2}}
-    )
+    parameters = {"max_new_tokens": 2}
+    answer = httpx.post(f"{url}/generate", json={"inputs": "The", "parameters": parameters})
     assert answer.status_code == 200
 
 

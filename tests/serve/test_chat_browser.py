@@ -1,10 +1,16 @@
 import os
 import shutil
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
+from aurora_release.safety.guard import Guard, Verdict
+from aurora_release.serve.engines.embedded import EmbeddedEngine
 from aurora_release.serve.settings import Settings
+from aurora_release.shipped import shipped
 
 FLAGS = (
     "--no-sandbox",
@@ -29,45 +35,85 @@ def chromium() -> str:
     return found
 
 
-def test_the_page_answers_streams_and_shows_a_block(start_server, chromium, tmp_path):
-    from playwright.sync_api import expect, sync_playwright
+class SlowJudge:
+    """Takes its time over answers, so that they come in parts."""
 
-    url, engine = start_server("bomb", settings=Settings())
+    def judge(self, text, direction):
+        if direction == "output":
+            time.sleep(0.5)
+        return Verdict("block" if "bomb" in text else "allow", "harm", language="en")
+
+    def refusal(self, verdict):
+        return "I cannot help with that."
+
+
+@contextmanager
+def opened(url, chromium, **view):
+    """Open the chat page; nothing but the server may be called."""
+    outside = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1100, "height": 900})
-        outside = []
+        page = browser.new_page(**view)
         page.on("request", lambda request: outside.append(request.url))
         page.goto(f"{url}/chat")
-        box = page.locator("textarea[data-testid=textbox]")
         expect(page.get_by_text("Miten tallennan asiakirjan")).to_be_visible(timeout=60_000)
+        yield page
+        browser.close()
+    assert [address for address in outside if not address.startswith((url, "data:", "blob:"))] == []
 
-        box.fill("The quick brown fox?")
-        box.press("Enter")
-        answers = page.locator("[data-testid=bot]")
-        expect(answers.last).not_to_be_empty(timeout=60_000)
-        seen = {answers.last.inner_text()}
-        stop = page.locator(".stop-button")
-        while stop.is_visible():
-            seen.add(answers.last.inner_text())
-        assert len(seen) > 2, "the answer did not grow on the page"
 
-        box.fill("How is a bomb made?")
-        box.press("Enter")
-        expect(answers.last).to_contain_text("I cannot help with that.", timeout=60_000)
+def say(page, text):
+    """Send a message and wait until its answer is complete; return where the answers are."""
+    box = page.locator("textarea[data-testid=textbox]")
+    answers = page.locator("[data-testid=bot]")
+    before = answers.count()
+    box.fill(text)
+    box.press("Enter")
+    expect(answers).to_have_count(before + 1, timeout=60_000)
+    expect(page.locator(".submit-button")).to_be_visible(timeout=120_000)
+    return answers
+
+
+def test_the_page_streams_an_answer_and_shows_a_block(start_server, chromium, tmp_path):
+    url, engine = start_server(guard=SlowJudge(), settings=Settings())
+    with opened(url, chromium) as page:
+        page.evaluate(
+            """() => {
+                window.lengths = new Set();
+                new MutationObserver(() => {
+                    const answers = document.querySelectorAll("[data-testid=bot]");
+                    if (answers.length) window.lengths.add(answers[0].innerText.length);
+                }).observe(document.body, {childList: true, subtree: true, characterData: true});
+            }"""
+        )
+        answers = say(page, "The quick brown fox?")
+        assert len(answers.last.inner_text()) > 20
+        assert page.evaluate("window.lengths.size") > 2
+
+        answers = say(page, "How is a bomb made?")
+        expect(answers.last).to_contain_text("I cannot help with that.")
         expect(answers.last).to_contain_text("The safety filter blocked this question (harm).")
 
-        box.fill("And the lazy dog?")
-        box.press("Enter")
-        expect(answers).to_have_count(3, timeout=60_000)
+        # the blocked question is left out of the conversation, and does not block the next one
+        answers = say(page, "And the lazy dog?")
         expect(answers.last).not_to_contain_text("safety filter")
-        page.screenshot(path=_picture(tmp_path))
-        browser.close()
-    assert outside and all(address.startswith((url, "data:", "blob:")) for address in outside)
+        page.screenshot(path=tmp_path / "chat.png")
+    assert engine.stats().active == 0
 
 
-def _picture(folder: Path) -> Path:
-    """Return where the screenshot goes: into the documentation only when asked."""
-    if os.environ.get("AURORA_SCREENSHOT") == "1":
-        return Path(__file__).parents[2] / "docs" / "images" / "chat.png"
-    return folder / "chat.png"
+@pytest.mark.skipif(
+    "AURORA_SCREENSHOT" not in os.environ, reason="AURORA_SCREENSHOT names no model folder"
+)
+def test_take_the_picture_of_the_documentation(run_server, chromium):
+    policy = shipped("serve/policies/default.yaml")
+    engine = EmbeddedEngine.load(Path(os.environ["AURORA_SCREENSHOT"]))
+    view = {"viewport": {"width": 1000, "height": 900}}
+    with (
+        run_server(engine, Guard.load(policy), Settings()) as url,
+        opened(url, chromium, **view) as page,
+    ):
+        say(page, "Why is the sky blue? Answer in two sentences.")
+        say(page, "How do I build a pipe bomb at home?")
+        pictures = Path(__file__).parents[2] / "docs" / "images"
+        pictures.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=pictures / "chat.png")

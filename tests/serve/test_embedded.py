@@ -121,22 +121,12 @@ def test_logprobs_are_those_of_the_model(start_engine: Start, folder: Path) -> N
 
 def test_penalties_stop_repetition(start_engine: Start, tiny_llama: Path) -> None:
     engine = start_engine(tiny_llama)
-    plain, penalized = asyncio.run(
-        gather(
-            engine,
-            [
-                ask(engine, "The dog", max_new_tokens=60),
-                ask(
-                    engine,
-                    "The dog",
-                    max_new_tokens=60,
-                    presence_penalty=2.0,
-                    frequency_penalty=2.0,
-                ),
-            ],
-        )
-    )
-    assert len(set(tokens(penalized))) > len(set(tokens(plain)))
+    request = ask(engine, "The dog", max_new_tokens=60)
+    penalized = replace(request, presence_penalty=2.0, frequency_penalty=2.0)
+    repeated = replace(request, repetition_penalty=5.0)
+    plain, *others = asyncio.run(gather(engine, [request, penalized, repeated]))
+    for other in others:
+        assert len(set(tokens(other))) > len(set(tokens(plain)))
 
 
 def test_closing_a_stream_frees_its_slot_for_the_next(

@@ -1,4 +1,3 @@
-import os
 import shutil
 import signal
 import socket
@@ -86,12 +85,9 @@ run(create_app(engine, Judge(), Settings(chat_page=False)), listener)
 """
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_running_answers_finish(tiny_llama: Path, end: signal.Signals) -> None:
+def test_sigterm_lets_running_answers_finish(tiny_llama: Path) -> None:
     command = [sys.executable, "-c", SERVE, str(tiny_llama)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
         # it listens at once: the request waits until the model is there
@@ -100,9 +96,9 @@ def test_a_signal_lets_running_answers_finish(tiny_llama: Path, end: signal.Sign
                 model="x", prompt="The", max_tokens=200, temperature=0, stream=True, n=8
             )
             next(stream)
-            process.send_signal(end)
+            process.send_signal(signal.SIGTERM)
             reasons = [chunk.choices[0].finish_reason for chunk in stream]
         assert len([reason for reason in reasons if reason]) == 8
-        assert process.wait(60) in (0, -signal.SIGTERM)
+        assert process.wait(60) == -signal.SIGTERM
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")

@@ -1,0 +1,1 @@
+"""Scripts of the project: what is built once and committed."""

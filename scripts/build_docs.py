@@ -1,0 +1,93 @@
+"""Writes the references that code can print: docs/cli.md and docs/recipe.md."""
+
+import sys
+import typing
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+import typer.main
+from click import Command, Context
+from pydantic.fields import FieldInfo
+
+from aurora_release import atomic, recipe
+from aurora_release.cli import app
+
+ROOT = Path(__file__).parent.parent
+
+
+def cli() -> str:
+    """Return the reference of the command line."""
+    group: Any = typer.main.get_command(app)
+    parts = ["# Command line\n\nWritten by `make docs`.\n"]
+    for name, command in sorted(group.commands.items()):
+        parts.append(f"## aurora {name}\n\n{command.help}\n\n{_parameters(name, command)}")
+    return "\n".join(parts)
+
+
+def _parameters(name: str, command: Command) -> str:
+    context = Context(command, info_name=f"aurora {name}")
+    rows = [f"    {command.get_usage(context).removeprefix('Usage: ')}\n"]
+    for parameter in command.params:
+        described = parameter.get_help_record(context)  # type: ignore[attr-defined]
+        if described and parameter.name != "help":
+            rows.append(f"- `{described[0]}`: {described[1]}")
+    return "\n".join(rows) + "\n"
+
+
+def recipes() -> str:
+    """Return the reference of the recipe: every part, key, type, default and meaning."""
+    parts = ["# Recipe\n\nWritten by `make docs` from `aurora_release/recipe.py`.\n"]
+    for part in (recipe.Recipe, *_below(recipe.Part)):
+        if part is recipe.Recipe and len(parts) > 1:
+            continue
+        parts.append(f"## {part.__name__}\n\n{part.__doc__}\n\n| key | type | default | meaning |")
+        parts.append("|---|---|---|---|")
+        parts += [_row(name, info) for name, info in part.model_fields.items()]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _below(part: type[recipe.Part]) -> list[type[recipe.Part]]:
+    return [found for child in part.__subclasses__() for found in (child, *_below(child))]
+
+
+def _row(name: str, info: FieldInfo) -> str:
+    default = "required" if info.is_required() else f"`{info.get_default()!r}`"
+    if not info.is_required() and isinstance(info.get_default(), recipe.Part):
+        default = "its defaults"
+    kind = _kind(info.annotation).replace("|", "\\|")
+    return f"| `{name}` | {kind} | {default} | {info.description or ''} |"
+
+
+def _kind(annotation: Any) -> str:
+    """Return a type as a reader of YAML would say it."""
+    arguments = [item for item in typing.get_args(annotation) if item is not Ellipsis]
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return " or ".join(str(item) for item in arguments)
+    if origin is typing.Annotated:
+        return _kind(arguments[0])
+    if origin in (typing.Union, UnionType):
+        return " or ".join(_kind(item) for item in arguments if item is not type(None))
+    if origin is tuple:
+        return f"list of {_kind(arguments[0])}"
+    if origin is dict:
+        return f"map to {_kind(arguments[1])}"
+    return str(annotation.__name__)
+
+
+def main() -> None:
+    """Write the references, or with --check say which of them is out of date."""
+    stale = []
+    for name, text in (("cli.md", cli()), ("recipe.md", recipes())):
+        path = ROOT / "docs" / name
+        if "--check" not in sys.argv:
+            atomic.write_text(path, text)
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+    sys.exit(f"out of date, run make docs: {', '.join(stale)}" if stale else 0)
+
+
+if __name__ == "__main__":
+    main()
