@@ -5,6 +5,7 @@ from typing import Any
 
 from aurora_release.recipe import Quantization, Recipe, TrainStage
 from aurora_release.run import Job, Stage
+from aurora_release.safety import policy
 from aurora_release.shipped import resolve, shipped
 
 
@@ -64,9 +65,10 @@ def _evaluate(recipe: Recipe, beside: Path, of: str) -> Stage:
 
         return evaluate(job, of)
 
-    policy = {"policy": resolve(recipe.policy, beside)}
+    path = resolve(recipe.policy, beside)
+    inputs = {"policy": path, "head": path.parent / policy.load(path).head}
     after = tuple(sorted({of, "data"}))
-    return Stage(f"evaluate-{of}", after, _json(recipe.evaluate), work, policy)
+    return Stage(f"evaluate-{of}", after, _json(recipe.evaluate), work, inputs)
 
 
 def _quantize(recipe: Recipe, variant: Quantization, source: str) -> Stage:

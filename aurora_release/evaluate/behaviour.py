@@ -13,7 +13,7 @@ from aurora_release.safety.refusals import is_refusal
 if TYPE_CHECKING:
     from aurora_release.safety.guard import Guard
 
-BATCH = 16
+BATCH = 32
 
 Counts = dict[str, dict[str, int]]
 """Counts by language."""

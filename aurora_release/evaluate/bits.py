@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 SEPARATOR = "<|endoftext|>"
-DOCUMENT_BYTES = 1_000
+DOCUMENT_BYTES = 500
 _ROWS = 256
 """Positions whose float32 log-probabilities exist at one time."""
 

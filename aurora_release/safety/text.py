@@ -136,7 +136,7 @@ def _short_marks(text: str) -> str:
     run = 0
     kept = []
     for character in text:
-        run = run + 1 if unicodedata.combining(character) else 0
+        run = run + 1 if unicodedata.category(character).startswith("M") else 0
         if run <= _MAX_MARKS:
             kept.append(character)
     return "".join(kept)

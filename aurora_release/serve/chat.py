@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PATH = "/chat"
 
-_BLOCKED = "🛡️ *The safety filter blocked this"
+_BLOCKED = "*The safety filter blocked this"
 
 EXAMPLES = (
     "How do I save a document as a PDF?",
@@ -49,7 +49,7 @@ class ChatPage:
                     shown = _notice(piece) if piece.blocked else shown + piece.text
                     yield shown
         except ApiError as error:
-            yield f"{shown}\n\n⚠️ {error.message}".strip()
+            yield f"{shown}\n\n*{error.message}*".strip()
 
     def _prompt(self, turns: list[Message], wanted: int) -> tuple[Prompt, int]:
         """Return the prompt of as many of the latest turns as leave room, and the room left.
@@ -85,13 +85,20 @@ async def _mount(app: "FastAPI", guarded: GuardedEngine) -> None:
         ChatPage(guarded).answer,
         title=model,
         description="Every question and every answer passes the safety filter.",
-        chatbot=gradio.Chatbot(height="60vh", allow_tags=False, sanitize_html=True, label=model),
+        # no share button: it would send the conversation to a service outside
+        chatbot=gradio.Chatbot(
+            height="60vh",
+            label=model,
+            allow_tags=False,
+            sanitize_html=True,
+            buttons=["copy", "copy_all"],
+        ),
         examples=[[text] for text in EXAMPLES],
         additional_inputs=[
             gradio.Slider(0, 2, value=0.7, step=0.05, label="Temperature", render=False),
             gradio.Slider(1, 1024, value=256, step=1, label="Longest answer, tokens", render=False),
         ],
-        additional_inputs_accordion="Sampling",
+        additional_inputs_accordion=gradio.Accordion("Sampling", open=False, render=False),
         cache_examples=False,
         analytics_enabled=False,
         concurrency_limit=None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aurora_release.errors import AuroraError
+from aurora_release.evidence import FILE as EVIDENCE
 from aurora_release.evidence import canonical, sha256, sha256_file
 from aurora_release.serve.engines.cache import SlotCache
 from aurora_release.serve.engines.job import Job, JobStream
@@ -80,7 +81,7 @@ class EmbeddedEngine:
         limits = limits or Limits()
         longest = getattr(loaded.model.config, "max_position_embeddings", limits.max_total_tokens)
         facts = ModelFacts(
-            id=folder.resolve().name,
+            id=_name(folder.resolve()),
             max_total_tokens=min(limits.max_total_tokens, longest),
             vocabulary=loaded.model.config.vocab_size,
             digest=_digest(folder),
@@ -255,6 +256,11 @@ def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     ends = model.generation_config.eos_token_id
     listed = ends if isinstance(ends, list) else [ends]
     return frozenset(end for end in (*listed, tokenizer.eos_token_id) if end is not None)
+
+
+def _name(folder: Path) -> str:
+    """Return the name of the folder, and before it that of its run where a run made it."""
+    return "/".join(folder.parts[-2:]) if (folder / EVIDENCE).is_file() else folder.name
 
 
 def _digest(folder: Path) -> str:

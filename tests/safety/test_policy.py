@@ -1,0 +1,103 @@
+"""A policy says what is refused, and says so when it cannot be read."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aurora_release.errors import AuroraError
+from aurora_release.safety.policy import Policy, load
+from aurora_release.safety.refusals import is_refusal
+from aurora_release.safety.taxonomy import AREAS, LANGUAGES
+from aurora_release.safety.text import language, normalise
+from aurora_release.shipped import shipped
+
+DEFAULT = shipped("serve/policies/default.yaml")
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return load(DEFAULT)
+
+
+def test_default_policy_blocks_every_area_and_fails_closed(policy: Policy) -> None:
+    assert policy.fail_closed
+    for area in AREAS:
+        assert policy.action(area, "input") == policy.action(area, "output") == "block"
+    assert policy.action("unverified", "input") != "allow"
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+@pytest.mark.parametrize("category", [*AREAS, "unverified"])
+def test_every_refusal_is_a_refusal_in_its_language(
+    policy: Policy, name: str, category: str
+) -> None:
+    text = policy.refusal(name, category)
+    assert is_refusal(text, name)
+    assert language(normalise(text)) == name
+    assert (policy.help[name] in text) == (category == "harm")
+
+
+def test_refusals_are_english_where_the_language_is_unknown(policy: Policy) -> None:
+    assert policy.refusal("und", "cyber") == policy.refusal("en", "cyber")
+
+
+def test_digest_follows_meaning_not_spelling(tmp_path: Path, policy: Policy) -> None:
+    content = yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert load(path).digest == policy.digest
+    content["areas"]["cyber"]["output"] = "flag"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert load(path).digest != policy.digest
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("areas.gossip", {}, "areas.gossip"),
+        ("areas.cyber.color", "red", "areas.cyber.color: there is no such key"),
+        ("areas.cyber.input", "deny", "areas.cyber.input: .*'deny'"),
+        ("areas.cyber", None, "areas.cyber"),
+        ("thresholds", {"input": {"sv": 0.5}}, "'sv' is unknown; there are en, fi, hi, ja, vi"),
+        ("thresholds", {"input": {"fi": 1.5}}, "thresholds.input.fi.*1.5"),
+        ("stream.max_characters", "200", "stream.max_characters.*'200'"),
+        ("stream.min_characters", 300, "min_characters, 300, is above max_characters, 160"),
+        ("help", {"en": "Call."}, "help: fi, hi, ja, vi is missing"),
+        ("fail_open", True, "fail_open: there is no such key"),
+    ],
+)
+def test_a_wrong_policy_names_the_key(
+    tmp_path: Path, place: str, value: object, message: str
+) -> None:
+    content = yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))
+    *parents, last = place.split(".")
+    part = content
+    for parent in parents:
+        part = part[parent]
+    part[last] = value
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(AuroraError, match=message):
+        load(path)
+
+
+def test_an_unknown_area_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    content = yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))
+    content["areas"]["gossip"] = content["areas"]["cyber"]
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(AuroraError, match="areas: gossip is unknown; there are harm, cyber"):
+        load(path)
+
+
+def test_no_policy_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    with pytest.raises(AuroraError, match="no such policy"):
+        load(path)
+    path.write_text("a: [", encoding="utf-8")
+    with pytest.raises(AuroraError, match="not valid YAML"):
+        load(path)
+    path.write_text("just words", encoding="utf-8")
+    with pytest.raises(AuroraError, match="not a valid policy"):
+        load(path)
