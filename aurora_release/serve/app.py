@@ -55,7 +55,7 @@ def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -
     if settings.chat_page:
         from aurora_release.serve.chat import mount
 
-        mount(app, guarded)
+        app.state.let_go_of_pages = mount(app, guarded)
     return app
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +68,16 @@ class ChatPage:
         return prompt, prompts.room(engine, prompt, None, "max_tokens")
 
 
-def mount(app: "FastAPI", guarded: GuardedEngine) -> None:
-    """Put the page on `app` at /chat; it calls nothing outside."""
+def mount(app: "FastAPI", guarded: GuardedEngine) -> Callable[[], None]:
+    """Put the page on `app` at /chat; it calls nothing outside.
+
+    Returns what lets go of open pages: each keeps a connection, and the server waits for them.
+    """
     # where no event loop runs, Gradio makes loops that it never closes
-    asyncio.run(_mount(app, guarded))
+    return asyncio.run(_mount(app, guarded))
 
 
-async def _mount(app: "FastAPI", guarded: GuardedEngine) -> None:
+async def _mount(app: "FastAPI", guarded: GuardedEngine) -> Callable[[], None]:
     import gradio
 
     # after every message, Gradio 6.31 asks pandas for two things that pandas 3 gave up
@@ -114,6 +117,9 @@ async def _mount(app: "FastAPI", guarded: GuardedEngine) -> None:
         show_error=False,
         enable_monitoring=False,
     )
+    mounted: Any = app.routes[-1]
+    let_go: Callable[[], None] = mounted.app.stop_event.set
+    return let_go
 
 
 def _notice(piece: Piece) -> str:

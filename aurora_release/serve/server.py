@@ -74,7 +74,14 @@ def http_server(app: "FastAPI") -> "uvicorn.Server":
     """Return the HTTP server for `app`, not running yet."""
     import uvicorn
 
-    return uvicorn.Server(
+    class Server(uvicorn.Server):
+        """Does not wait for chat pages that are only open."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            getattr(app.state, "let_go_of_pages", lambda: None)()
+            await super().shutdown(sockets)
+
+    return Server(
         uvicorn.Config(
             app,
             ws="none",

@@ -3,6 +3,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import ExitStack
 
 import httpx
 import openai
@@ -11,8 +12,10 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import OverloadedError
 from openai import OpenAI
 
-from aurora_release.serve.engines.embedded import Limits
+from aurora_release.safety.guard import Guard
+from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits
 from aurora_release.serve.settings import Settings
+from aurora_release.shipped import shipped
 
 MESSAGES = [{"role": "user", "content": "The dog?"}]
 
@@ -114,6 +117,18 @@ def test_the_key_is_asked_everywhere_but_for_health(start_server):
     basic = base64.b64encode(b"anyone:secret").decode()
     page = httpx.get(f"{url}/chat/", headers={"authorization": f"Basic {basic}"})
     assert page.status_code == 200
+
+
+def test_an_open_chat_page_does_not_hold_up_the_end(run_server, tiny_llama, caplog):
+    guard = Guard.load(shipped("serve/policies/default.yaml"))
+    with ExitStack() as stack:
+        engine = EmbeddedEngine.load(tiny_llama)
+        url = stack.enter_context(run_server(engine, guard, Settings()))
+        with httpx.stream("GET", f"{url}/chat/gradio_api/heartbeat/x") as page:
+            lines = page.iter_lines()
+            assert next(lines) == "data: ALIVE"
+            stack.close()
+    assert "timeout graceful shutdown exceeded" not in caplog.text
 
 
 def test_large_bodies_are_refused_however_they_come(start_server):
