@@ -29,15 +29,15 @@ def build(job: Job) -> dict[str, Any]:
     encoder = Encoder(base)
     data = job.recipe.data
     (job.folder / "heldout").mkdir()
-    writer = Writer(job.folder, data.sequence_length, encoder.vocabulary)
     counts = {}
-    for source in data.sources:
-        counts[source.name] = _add(job, source, encoder, writer)
-    writer.close({
-        "end_of_text": encoder.end_of_text,
-        "tokenizer": sha256_file(base / "tokenizer.json"),
-        "template": sha256_file(base / "chat_template.jinja"),
-    })  # fmt: skip
+    with Writer(job.folder, data.sequence_length, encoder.vocabulary) as writer:
+        for source in data.sources:
+            counts[source.name] = _add(job, source, encoder, writer)
+        writer.finish({
+            "end_of_text": encoder.end_of_text,
+            "tokenizer": sha256_file(base / "tokenizer.json"),
+            "template": sha256_file(base / "chat_template.jinja"),
+        })  # fmt: skip
     return {"sources": counts}
 
 

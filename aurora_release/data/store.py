@@ -51,7 +51,7 @@ class Sample:
 
 
 class Writer:
-    """Writes a store source by source."""
+    """Writes a store source by source; a context manager that closes its file."""
 
     def __init__(self, folder: Path, sequence_length: int, vocabulary: int) -> None:
         self._folder = folder
@@ -63,6 +63,12 @@ class Writer:
         self._ids: list[str] = []
         self._windows: list[tuple[int, int]] = []
         self._parts: list[Part] = []
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._tokens.close()
 
     def add(self, source: Source, documents: Iterable[Tokens]) -> Part:
         """Append a source and return what was written of it."""
@@ -84,9 +90,9 @@ class Writer:
         self._parts.append(part)
         return part
 
-    def close(self, facts: dict[str, Any]) -> None:
+    def finish(self, facts: dict[str, Any]) -> None:
         """Write the index and the manifest; `facts` go into the manifest as they are."""
-        self._tokens.close()
+        self._tokens.flush()
         np.save(self._folder / DOCUMENTS, np.array(self._documents, _DOCUMENT))
         np.save(self._folder / WINDOWS, np.array(self._windows, _WINDOW))
         atomic.write_text(self._folder / IDS, "".join(f"{name}\n" for name in self._ids))

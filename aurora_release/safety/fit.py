@@ -185,7 +185,7 @@ def _train(features: "Matrix", labels: "Matrix", weights: "Matrix") -> Head:
     weight = torch.zeros(SAFE + 1, DIMENSION, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(SAFE + 1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=300, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
+        [weight, bias], max_iter=100, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
     )
 
     def loss() -> float:

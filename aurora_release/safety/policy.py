@@ -85,7 +85,7 @@ class Policy(Part):
     """The fitted classifier head, beside the policy file."""
     fail_closed: bool = True
     """Block what the classifier could not judge; false lets it pass, flagged."""
-    longest: Count = 16_000
+    longest: Count = 8_000
     """Characters judged at most; longer text is not judged, so it is unverified and not passed."""
     unverified: Actions
     """What happens to text in a language that was not measured, where no harm was found."""

@@ -13,9 +13,10 @@ logger = logging.getLogger(__name__)
 class StreamFilter:
     """Releases a text segment by segment, each one only after `judge` allowed it.
 
-    `judge` gets the segment behind the text that was released before it (the context). What
-    leaves depends on the text alone, never on how it was cut into deltas. After the first blocked
-    segment, or the first failure of `judge`, nothing leaves any more and `blocked` says why.
+    `judge` gets each segment alone, lest harmless text before it drown what it says, and then
+    behind the text that was released before it (the context). What leaves depends on the text
+    alone, never on how it was cut into deltas. After the first blocked segment, or the first
+    failure of `judge`, nothing leaves any more and `blocked` says why.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class StreamFilter:
         # Closed before the question is asked: whatever stops the judge, nothing leaves.
         self.blocked = Verdict("block", UNVERIFIED, score=1.0, verified=False)
         try:
-            verdict = self._judge(self._context + segment)
+            verdict = self._judge(segment)
+            if self._context and verdict.action != "block":
+                verdict = self._judge(self._context + segment)
         except Exception as error:
             # The message may hold words of the text, which stay out of the log.
             logger.error("The judge of a stream failed: %s.", type(error).__name__)

@@ -16,10 +16,12 @@ END = 0
 
 
 def _store(folder: Path, length: int = 8) -> Store:
-    writer = Writer(folder, length, vocabulary=300)
-    writer.add(TEXT, [Tokens("a", [END, 1, 2, 3, END], 1), Tokens("b", [END, 4, 5, 6, 7, END], 1)])
-    writer.add(PAIRS, [Tokens("p", [9, 8, 7, 6], 2), Tokens("q", [5, 4, 3, 2, 1], 3)])
-    writer.close({"end_of_text": END})
+    with Writer(folder, length, vocabulary=300) as writer:
+        writer.add(
+            TEXT, [Tokens("a", [END, 1, 2, 3, END], 1), Tokens("b", [END, 4, 5, 6, 7, END], 1)]
+        )
+        writer.add(PAIRS, [Tokens("p", [9, 8, 7, 6], 2), Tokens("q", [5, 4, 3, 2, 1], 3)])
+        writer.finish({"end_of_text": END})
     return Store(folder)
 
 

@@ -99,7 +99,7 @@ def test_empty_text_is_allowed(guard: Guard, text: str) -> None:
     assert guard.judge(text, "input").action == "allow"
 
 
-@pytest.mark.parametrize("text", ["\ud800\udfff", "\0", "\u202e\u200f", "ك" * 50, "e\u0301" * 500])
+@pytest.mark.parametrize("text", ["\ud800\udfff", "\0", "\u202e\u200f", "ك" * 50, "e\u0301" * 60])
 def test_odd_text_gets_a_verdict(guard: Guard, text: str) -> None:
     assert guard.judge(text, "input").action in ("allow", "flag")
     assert not guard.judge(text, "output").verified

@@ -127,7 +127,19 @@ def test_where_segments_end(text: str, segments: list[str]) -> None:
 
 def test_the_judge_sees_what_left_before() -> None:
     judged = filtered(["First one here. Second one. Third"])[1]
-    assert judged == ["First one here. ", "e here. Second one. ", "nd one. Third"]
+    assert judged == [
+        "First one here. ",
+        "Second one. ",
+        "e here. Second one. ",
+        "Third",
+        "nd one. Third",
+    ]
+
+
+def test_harm_that_two_segments_say_together_is_seen() -> None:
+    outlet = StreamFilter(lambda text: BLOCK if "one. Two" in text else ALLOW, 24, 5, 8)
+    assert outlet.feed("It is one. Two is it. ") == "It is one. "
+    assert outlet.blocked == BLOCK
 
 
 def test_after_a_block_nothing_leaves_any_more() -> None:

@@ -14,11 +14,11 @@ from aurora_release.train.batches import Batches
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("store")
-    writer = Writer(folder, 8, vocabulary=300)
-    for name in ("help-en", "help-fi"):
-        source = Source(name=name, path="x", language="fi", license="MPL-2.0")
-        writer.add(source, [Tokens(f"{n}", [0, *range(n, n + 9), 0], 1) for n in range(1, 90)])
-    writer.close({"end_of_text": 0})
+    with Writer(folder, 8, vocabulary=300) as writer:
+        for name in ("help-en", "help-fi"):
+            source = Source(name=name, path="x", language="fi", license="MPL-2.0")
+            writer.add(source, [Tokens(f"{n}", [0, *range(n, n + 9), 0], 1) for n in range(1, 90)])
+        writer.finish({"end_of_text": 0})
     return Store(folder)
 
 
