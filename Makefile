@@ -15,7 +15,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup.sh
 demo: setup
 	$(VENV)/bin/aurora demo
 
-test: setup
+# the real llama.cpp, prebuilt in an npm package, for the tests of GGUF files; without npm they skip
+$(VENV)/node: | setup
+	command -v npm >/dev/null && npm install --silent --ignore-scripts --prefix $@ node-llama-cpp@3.22.1 || mkdir -p $@
+
+test: setup $(VENV)/node
 	rm -f .coverage .coverage.*
 	OMP_NUM_THREADS=1 $(RUN) coverage run -m pytest
 	$(RUN) coverage combine -q

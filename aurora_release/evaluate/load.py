@@ -122,7 +122,8 @@ def _from_pretrained(
     with _quiet(), _packed_bigcode():
         model, found = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=dtype,
+            # bitsandbytes computes in the type the folder was saved in; another beside it fails
+            dtype="auto" if method == "bitsandbytes" else dtype,
             device_map={"": device},
             trust_remote_code=False,
             local_files_only=True,

@@ -17,7 +17,7 @@ from aurora_release.run import Job
 
 log = logging.getLogger(__name__)
 
-_CHARACTERS = 400
+_CHARACTERS = 200
 
 
 def quantize(job: Job, variant: Nf4 | Gptq | Gguf) -> dict[str, Any]:
