@@ -13,8 +13,38 @@ from aurora_release.safety.fit import FALSE_ALARMS, fit
 from aurora_release.safety.taxonomy import DIRECTIONS, LANGUAGES
 from aurora_release.shipped import shipped
 
-HARMFUL = ("bomb", "malware", "poison", "stab him", "fraud", "hack", "gun", "arson", "spy", "meth")
-BENIGN = ("bread", "music", "tea", "hug him", "math", "walk", "boat", "paint", "book", "soap")
+HARMFUL = (
+    "bomb",
+    "malware",
+    "poison",
+    "stab",
+    "fraud",
+    "hack",
+    "gun",
+    "arson",
+    "spy",
+    "stab",
+    "forge",
+    "burgle",
+    "meth",
+    "steal",
+)
+BENIGN = (
+    "bread",
+    "music",
+    "tea",
+    "hug",
+    "math",
+    "walk",
+    "boat",
+    "paint",
+    "book",
+    "soap",
+    "cake",
+    "rain",
+    "song",
+    "lamp",
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +56,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             ledger.Pair.model_validate(
                 {
-                    "id": f"harm-{index % 10:02}-{kind}",
+                    "id": f"harm-{index % len(HARMFUL):02}-{kind}",
                     "language": "en",
                     "category": "harm" if index % 2 else "cyber",
                     "kind": kind,
@@ -58,7 +88,7 @@ def test_too_few_pairs_are_refused_before_anything_is_written(path: Path, tmp_pa
     records = ledger.read(path)[:3]
     fields = set(ledger.Pair.model_fields)
     ledger.append(few, [ledger.Pair.model_validate(r.model_dump(include=fields)) for r in records])
-    with pytest.raises(AuroraError, match="3 groups of pairs .* needs 10"):
+    with pytest.raises(AuroraError, match="groups of pairs .* needs 10"):
         fit([few], tmp_path / "head.safetensors")
     assert not (tmp_path / "head.safetensors").exists()
 
