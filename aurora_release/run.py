@@ -1,5 +1,6 @@
 """Runs stages in order into a run folder and skips what is already true."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -110,7 +111,7 @@ def _do(stage: Stage, job: Job, final: Path, key: dict[str, Any]) -> None:
     _prepare(stage, job.folder, key)
     log.info("%-14s started", stage.name)
     began = time.time()
-    measured = stage.work(job)
+    measured = _work(stage, job)
     (job.folder / _KEY).unlink()
     predicate = {
         **key,
@@ -126,6 +127,17 @@ def _do(stage: Stage, job: Job, final: Path, key: dict[str, Any]) -> None:
         shutil.rmtree(final)
     atomic.publish_folder(job.folder, final)
     log.info("%-14s done in %.0f s", stage.name, time.time() - began)
+
+
+def _work(stage: Stage, job: Job) -> dict[str, Any]:
+    """Return what a stage measured; a full disk is called one, whatever a library made of it."""
+    try:
+        return stage.work(job)
+    except Exception as error:
+        if shutil.disk_usage(job.folder).free < 2**20:
+            full = errno.ENOSPC
+            raise OSError(full, os.strerror(full), str(job.folder)) from error
+        raise
 
 
 _KEY = ".key.json"

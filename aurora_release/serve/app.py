@@ -29,7 +29,7 @@ def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -
     from fastapi import FastAPI
 
     settings = settings or Settings()
-    guarded = GuardedEngine(engine, guard)
+    guarded = GuardedEngine(engine, guard, settings.stream)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from aurora_release.safety.guard import Verdict
+from aurora_release.safety.policy import Stream
 from aurora_release.safety.stream import StreamFilter
 from aurora_release.serve.engines.protocol import (
     Delta,
@@ -98,8 +99,9 @@ class Answers:
 class GuardedEngine:
     """An engine behind a guard; nothing reaches a client but through here."""
 
-    def __init__(self, engine: Engine, guard: Judge):
+    def __init__(self, engine: Engine, guard: Judge, stream: Stream):
         self.engine = engine
+        self._stream = stream
         self.metrics = Metrics(engine.stats)
         self._guard = guard
 
@@ -143,7 +145,9 @@ class GuardedEngine:
 
     async def _answer(self, index: int, stream: DeltaStream, begun: float) -> AsyncIterator[Piece]:
         """Yield what the filter lets out of one stream, or the refusal that ends it."""
-        outlet = StreamFilter(lambda text: self._guard.judge(text, "output"))
+        outlet = StreamFilter(
+            lambda text: self._guard.judge(text, "output"), **self._stream.model_dump()
+        )
         held = _HeldTokens()
         delivered = False
         async with aclosing(stream):

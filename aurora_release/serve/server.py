@@ -55,7 +55,10 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         logger.info("Serving %s (%s) at http://%s:%d", folder, engine.facts.dtype, shown, port)
         logger.info("Chat page: http://%s:%d/chat   OpenAI base URL: .../v1", shown, port)
-        run(create_app(engine, guard, Settings(api_key=api_key)), listener)
+        run(
+            create_app(engine, guard, Settings(api_key=api_key, stream=guard.policy.stream)),
+            listener,
+        )
 
 
 def run(app: "FastAPI", listener: socket.socket) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from aurora_release.safety.policy import Stream
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -9,6 +11,8 @@ class Settings:
 
     api_key: str | None = None
     """Asked of every request but health checks; None asks for none."""
+    stream: Stream = Stream()
+    """How much text the output filter holds back."""
     max_body_bytes: int = 2_000_000
     """Larger requests get status 413."""
     max_answers: int = 8
