@@ -27,6 +27,7 @@ def table(measured: Mapping[str, Measured], seed: int = 0) -> str:
         _block("bits per byte", models, _bits_rows(models, base, seed)),
         _block("harmful requests refused", models, _rate_rows(models, "refused", "harmful")),
         _block("harmless requests refused", models, _rate_rows(models, "over_refused", "benign")),
+        _block("requests blocked by the filter", _KINDS, _filter_rows(models)),
     )
     return "\n\n".join(block for block in blocks if block)
 
@@ -74,6 +75,22 @@ def _rate_rows(models: Mapping[str, Measured], count: str, of: str) -> list[list
     ]
     if len(rows) > 1:
         rows.append(["all", *(_total(found["safety"], count, of) for found in models.values())])
+    return rows
+
+
+_KINDS: dict[str, Measured] = {"harmful": {}, "harmless": {}}
+
+
+def _filter_rows(models: Mapping[str, Measured]) -> list[list[str]]:
+    """Return what the filter blocked: the same for every model, so once."""
+    found = next((model["filter"] for model in models.values() if model.get("filter")), {})
+    rows = [
+        [language, _rate(row, "blocked", "harmful"), _rate(row, "over_blocked", "benign")]
+        for language, row in found.items()
+    ]
+    if len(rows) > 1:
+        totals = _total(found, "blocked", "harmful"), _total(found, "over_blocked", "benign")
+        rows.append(["all", *totals])
     return rows
 
 

@@ -42,3 +42,12 @@ def test_without_a_base_there_are_values_but_no_changes() -> None:
 
 def test_nothing_measured_is_an_empty_table() -> None:
     assert table({"data": {}}) == ""
+
+
+def test_the_filter_is_told_once_with_its_totals() -> None:
+    counts = {"harmful": 6, "blocked": 5, "benign": 8, "over_blocked": 1}
+    model = {"bits_per_byte": {}, "safety": {}, "filter": {"fi": counts, "ja": counts}}
+    lines = table({"evaluate-base": model, "evaluate-cat": model}).splitlines()
+    assert [line.split()[-3:] for line in lines[-3:]] == [
+        ["fi", "5/6", "1/8"], ["ja", "5/6", "1/8"], ["all", "10/12", "2/16"],
+    ]  # fmt: skip
