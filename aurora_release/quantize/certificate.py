@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def certificate(
-    source: Path, variant: Path, texts: Sequence[str], *, new_tokens: int = 16
+    source: Path, variant: Path, texts: Sequence[str], *, new_tokens: int = 8
 ) -> dict[str, Any]:
     """Return how far `variant` is from `source` on `texts`.
 
