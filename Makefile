@@ -2,6 +2,7 @@
 VENV ?= .venv
 export VENV
 export OMP_WAIT_POLICY = passive
+export GOMP_SPINCOUNT = 20000
 RUN = $(VENV)/bin/python -m
 CHECKED = aurora_release tests scripts bench
 
