@@ -83,7 +83,8 @@ _KINDS: dict[str, Measured] = {"harmful": {}, "harmless": {}}
 
 def _filter_rows(models: Mapping[str, Measured]) -> list[list[str]]:
     """Return what the filter blocked: the same for every model, so once."""
-    found = next((model["filter"] for model in models.values() if model.get("filter")), {})
+    filters = (model["filter"] for model in models.values() if model.get("filter"))
+    found: Measured = next(filters, {})
     rows = [
         [language, _rate(row, "blocked", "harmful"), _rate(row, "over_blocked", "benign")]
         for language, row in found.items()
