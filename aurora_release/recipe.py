@@ -296,7 +296,7 @@ def _sentences(error: ValidationError) -> str:
 
 def _meant(location: tuple[int | str, ...]) -> str:
     """Return `; did you mean X?` where a known key is close to the unknown one."""
-    known = {name for part in _parts(Part) for name in part.model_fields}
+    known = {name for part in _parts(Part) for name in part.model_fields} - {location[-1]}
     close = difflib.get_close_matches(str(location[-1]), sorted(known), 1)
     return f"; did you mean {close[0]}?" if close else ""
 

@@ -18,15 +18,22 @@ ROOT = Path(__file__).parent.parent
 
 def cli() -> str:
     """Return the reference of the command line."""
-    group: Any = typer.main.get_command(app)
-    parts = ["# Command line\n\nWritten by `make docs`.\n"]
-    for name, command in sorted(group.commands.items()):
-        parts.append(f"## aurora {name}\n\n{command.help}\n\n{_parameters(name, command)}")
-    return "\n".join(parts)
+    commands = _commands("aurora", typer.main.get_command(app))
+    sections = [f"## {name}\n\n{command.help}\n\n{_parameters(name, command)}"
+                for name, command in commands]  # fmt: skip
+    return "\n".join(["# Command line\n\nWritten by `make docs`.\n", *sections])
+
+
+def _commands(name: str, command: Any) -> list[tuple[str, Any]]:
+    """Return (full name, command) of every verb below a command, groups opened."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        return [(name, command)]
+    return [found for verb in sorted(below) for found in _commands(f"{name} {verb}", below[verb])]
 
 
 def _parameters(name: str, command: Command) -> str:
-    context = Context(command, info_name=f"aurora {name}")
+    context = Context(command, info_name=name)
     rows = [f"    {command.get_usage(context).removeprefix('Usage: ')}\n"]
     for parameter in command.params:
         described = parameter.get_help_record(context)  # type: ignore[attr-defined]
