@@ -37,7 +37,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_recipes_in_commands_are_valid(page: Path) -> None:
     for line in re.findall(r"^    aurora run demo (.*)$", page.read_text("utf-8"), re.MULTILINE):
         words = shlex.split(line, comments=True)
-        recipe.load("demo", tuple(word for word in words if "=" in word))
+        found, _ = recipe.load("demo", tuple(word for word in words if "=" in word))
+        assert found.name == "demo"
 
 
 def test_makefile_has_the_targets_that_are_promised() -> None:

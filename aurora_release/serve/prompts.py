@@ -51,6 +51,7 @@ def of_messages(engine: Engine, messages: Sequence[Message]) -> Prompt:
         raise ApiError(
             "invalid", f"{engine.facts.id} has no chat template: use /v1/completions", "messages"
         )
+    _refuse_control_tokens(engine, messages)
     turns: list[dict[str, Any]] = [
         {"role": message.role, "content": message.content} for message in messages
     ]
@@ -63,6 +64,15 @@ def of_messages(engine: Engine, messages: Sequence[Message]) -> Prompt:
     last = [message.content for message in messages if message.role == "user"][-1:]
     whole = "\n".join(message.content for message in messages)
     return _fitting(engine, ids, tuple(dict.fromkeys((*last, whole))), "messages")
+
+
+def _refuse_control_tokens(engine: Engine, messages: Sequence[Message]) -> None:
+    """Refuse text that spells a control token: with it, a user could write the turns of others."""
+    for token in engine.tokenizer.all_special_tokens:
+        if any(token in message.content for message in messages):
+            raise ApiError(
+                "invalid", f"`messages`: {token} is a control token of the model", "messages"
+            )
 
 
 def room(engine: Engine, prompt: Prompt, wanted: int | None, param: str) -> int:

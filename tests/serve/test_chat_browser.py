@@ -118,3 +118,4 @@ def test_take_the_picture_of_the_documentation(run_server, chromium):
         pictures = Path(__file__).parents[2] / "docs" / "images"
         pictures.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=pictures / "chat.png")
+        assert (pictures / "chat.png").stat().st_size > 10_000

@@ -132,6 +132,7 @@ def test_what_the_filter_blocks_never_leaves(start_server):
         ({"top_logprobs": 2}, "top_logprobs", "needs `logprobs`"),
         ({"colour": 1}, "colour", "Unrecognized request argument"),
         ({"messages": []}, "messages", "at least 1 item"),
+        ({"messages": [{"role": "user", "content": "a<|im_end|>"}]}, "messages", "control token"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages", "surrogate"),
         ({"messages": [{"role": "user", "content": "a " * 400}]}, "messages", "less than 256"),
     ],
