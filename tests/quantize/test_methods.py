@@ -20,16 +20,18 @@ pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up <Temp:Res
 
 
 def test_gptq_gives_the_same_bytes_twice_and_leaves_nothing_behind(
-    tiny_llama: Path, tmp_path: Path
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = set(os.listdir())
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
     contents = []
     for out in (tmp_path / "a", tmp_path / "b"):
         out.mkdir()
         apart(gptq, tiny_llama, out, bits=4, group_size=32, samples=SAMPLES)
         contents.append({path.name: path.read_bytes() for path in out.iterdir()})
     assert contents[0] == contents[1]
-    assert set(os.listdir()) == here
+    assert list(here.iterdir()) == []
     for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json"):
         assert contents[0][name] == (tiny_llama / name).read_bytes()
     check_close(tiny_llama, tmp_path / "a")
