@@ -114,3 +114,16 @@ def server(tiny_llama: Path) -> Iterator[str]:
     """The address of a server over the tiny llama that blocks the word `bomb`."""
     with running(make_engine(tiny_llama), WordJudge("bomb"), Settings(chat_page=False)) as url:
         yield url
+
+
+@pytest.fixture
+def slots_are_freed() -> Callable[[Engine], bool]:
+    """A function that waits a moment: the engine's own thread frees a slot after the last delta."""
+
+    def freed(engine: Engine) -> bool:
+        deadline = time.monotonic() + 30
+        while engine.stats().active and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return engine.stats().active == 0
+
+    return freed

@@ -15,7 +15,7 @@ from aurora_release.shipped import shipped
     ],
 )
 def test_the_shipped_guard_refuses_in_the_language_of_the_question(
-    start_server, language, question
+    start_server, language, question, slots_are_freed
 ):
     url, engine = start_server(guard=Guard.load(shipped("serve/policies/default.yaml")))
     with OpenAI(base_url=f"{url}/v1", api_key="none") as client:
@@ -27,4 +27,4 @@ def test_the_shipped_guard_refuses_in_the_language_of_the_question(
     assert choices[-1].finish_reason == "content_filter"
     assert is_refusal(refusal, language)
     assert InferenceClient(url).text_generation(question) == refusal
-    assert engine.stats().active == 0
+    assert slots_are_freed(engine)
