@@ -52,11 +52,14 @@ def _train(recipe: Recipe, beside: Path, stage: TrainStage, source: str) -> Stag
     earlier = recipe.train.stages[: recipe.train.stages.index(stage) + 1]
     how = {key: value for key, value in _json(recipe.train).items() if key not in _NOT_DECIDING}
     decides = {**how, "stages": [_json(part) for part in earlier], "seed": recipe.seed}
-    zero = {"zero": resolve(recipe.train.zero, beside)}
-    return Stage(stage.name, (source, "data"), decides, work, zero, resumes=True)
+    return Stage(stage.name, (source, "data"), decides, work, resumes=True)
 
 
-_NOT_DECIDING = ("stages", "checkpoint_every", "keep")
+# what changes where or how fast the same training runs, not what it trains on
+_NOT_DECIDING = (
+    "stages", "checkpoint_every", "keep", "micro_batch", "zero", "activation_checkpointing",
+    "loss_chunk", "compile",
+)  # fmt: skip
 
 
 def _evaluate(recipe: Recipe, beside: Path, of: str) -> Stage:

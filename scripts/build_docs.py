@@ -44,7 +44,7 @@ def _parameters(name: str, command: Command) -> str:
 
 def recipes() -> str:
     """Return the reference of the recipe: every part, key, type, default and meaning."""
-    parts = ["# Recipe\n\nWritten by `make docs` from `aurora_release/recipe.py`.\n"]
+    parts = ["# Recipe\n\nWritten by `make docs` from `aurora_release/recipe/`.\n"]
     for part in (recipe.Recipe, *_below(recipe.Part)):
         if part is recipe.Recipe and len(parts) > 1:
             continue

@@ -78,7 +78,7 @@ def test_yaml_that_does_not_parse_names_the_file(tmp_path: Path) -> None:
 
 
 def test_batch_that_does_not_divide_names_both_keys() -> None:
-    with pytest.raises(AuroraError, match=r"train.global_batch: 3 is not a multiple"):
+    with pytest.raises(AuroraError, match=r"train: global_batch, 3, is not a multiple"):
         recipe.load("demo", ("train.global_batch=3", "train.micro_batch=2"))
 
 

@@ -45,7 +45,7 @@ def _add(job: Job, source: Source, encoder: Encoder, writer: Any) -> dict[str, A
     """Add one source to the store and its held-out documents to their file."""
     counts: Counter[str] = Counter()
     characters: Counter[str] = Counter()
-    kept = clean(read(source, job.beside), job.recipe.data.min_characters, counts)
+    kept = clean(read(source, job.beside), job.recipe.data.clean.min_characters, counts)
     out: list[Document] = []
     share = job.recipe.data.heldout if source.heldout is None else source.heldout
     train = _without_held_out(kept, share, out, characters)
@@ -97,7 +97,7 @@ def _require(source: Source, number: int, what: str, counts: Counter[str]) -> No
         raise AuroraError(
             f"data.sources.{source.name} has no {what} (language {source.language}, "
             f"{counts['read']} read, {counts['short']} too short, {counts['repeated']} repeated). "
-            "Give it more text, lower data.min_characters or change data.heldout."
+            "Give it more text, lower data.clean.min_characters or change data.heldout."
         )
 
 

@@ -58,7 +58,7 @@ class Loop:
                 if done == steps:
                     break
                 if stop or done % self.recipe.train.checkpoint_every == 0:
-                    checkpoint.save(self.engine, checkpoints, done, self.recipe.train.keep)
+                    checkpoint.save(self.engine, checkpoints, done, self.recipe.train.keep.last)
                 if stop:
                     raise Interrupted(
                         f"{self.stage.name} stopped after step {done} of {steps} and is saved; "

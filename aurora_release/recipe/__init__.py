@@ -1,0 +1,22 @@
+"""What a recipe may say: one YAML that decides the whole result."""
+
+from aurora_release.recipe.data import Clean, Data, Executor, Source
+from aurora_release.recipe.part import Part
+from aurora_release.recipe.read import load
+from aurora_release.recipe.train import Keep, Lora, Preference, Train, TrainStage, Watch
+from aurora_release.recipe.whole import (
+    Evaluate,
+    Gates,
+    Gguf,
+    Gptq,
+    Model,
+    Nf4,
+    Quantization,
+    Recipe,
+)
+
+__all__ = [
+    "Clean", "Data", "Evaluate", "Executor", "Gates", "Gguf", "Gptq", "Keep", "Lora", "Model",
+    "Nf4", "Part", "Preference", "Quantization", "Recipe", "Source", "Train", "TrainStage",
+    "Watch", "load",
+]  # fmt: skip

@@ -1,0 +1,134 @@
+"""What a recipe says about training: stages, schedules, checkpoints, what is watched."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from aurora_release.recipe.part import Count, Name, Part, Positive, Share
+
+
+class TrainStage(Part):
+    """One stage of continual pretraining."""
+
+    name: Name
+    tokens: Count
+    """Token budget, rounded up to whole steps."""
+    mixture: Annotated[dict[str, Positive], Field(min_length=1)]
+    """Weight of each source by name (or its token budget): normalised."""
+    replay: tuple[str, ...] = ()
+    """Sources that repeat what the base model knows already (named in the report)."""
+    learning_rate: Positive
+    warmup: Share = 0.1
+    """Share of the steps in which the learning rate rises (re-warmed in each stage)."""
+    schedule: Literal["cosine", "wsd", "infinite", "constant"] = "cosine"
+    """After the warm-up: a cosine; constant, then a decay (warm-up-stable-decay); a cosine to a
+    constant, then a decay (infinite); or constant."""
+    decay: Share = 0.1
+    """Share of the steps at the end in which `wsd` and `infinite` decay."""
+    final_learning_rate: Share = 0.1
+    """Where the schedule ends, as a share of the learning rate."""
+    schedule_steps: Count | None = None
+    """Steps the schedule is drawn for, where it is longer than the stage (a run that stops
+    before its floor)."""
+
+
+class Keep(Part):
+    """Which checkpoints stay on disk."""
+
+    last: Count = 2
+    """The newest, so many."""
+    best: bool = False
+    """The one with the lowest mean bits per byte of validation."""
+    every: Count | None = None
+    """Those at multiples of so many steps."""
+
+
+class Watch(Part):
+    """What is watched while training runs."""
+
+    spike: Positive | None = 8.0
+    """A loss so many deviations (1.4826 x median absolute deviation of `window` steps) above the
+    median is a spike: rolled back, its batch skipped and recorded. Null does not look."""
+    window: Count = 64
+    max_skips: Count = 10
+    """More skipped batches than this stop the run."""
+    validate_every: Count | None = None
+    """Steps between measurements of bits per byte on held-out text."""
+    bytes_per_source: Count = 4_000
+    """UTF-8 bytes of held-out text scored in each source."""
+    floors: dict[str, float] = {}
+    """The forgetting contract: largest relative rise of bits per byte over the base model, by
+    source or `*`."""
+    on_breach: Literal["stop", "warn"] = "stop"
+    """What to do when the interval of a rise lies wholly above its floor."""
+
+
+class Lora(Part):
+    """Low-rank adapters in place of full training; merged at the end of the stage."""
+
+    rank: Count = 16
+    alpha: Positive = 32.0
+    dropout: Share = 0.0
+    targets: tuple[str, ...] = ()
+    """Names of linear layers; empty means all but the head."""
+    base: Literal["full", "nf4"] = "full"
+    """`nf4` keeps the frozen weights in 4 bits (QLoRA)."""
+
+
+class Train(Part):
+    """How the stages are trained."""
+
+    stages: Annotated[tuple[TrainStage, ...], Field(min_length=1)]
+    micro_batch: Count = 2
+    """Sequences in one forward pass of one rank."""
+    global_batch: Count = 2
+    """Sequences in one optimizer step, over all ranks."""
+    zero: str = "shipped:train/zero/zero1.json"
+    """A DeepSpeed configuration; batch sizes and precision are filled in from here."""
+    precision: Literal["auto", "bf16", "autocast", "fp32"] = "auto"
+    """`bf16` keeps bf16 weights and an fp32 master copy; `autocast` keeps fp32 weights and
+    multiplies in bf16; `auto` is `bf16` where the hardware multiplies it, else `fp32`."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    clip: Positive = 1.0
+    """Gradient norm at which gradients are clipped."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+    loss_chunk: Count | None = None
+    """Rows of logits that exist at one time in the loss: less memory, more time on CPU."""
+    compile: bool = False
+    """torch.compile: minutes to start, faster steps."""
+    lora: Lora | None = None
+    checkpoint_every: Count = 500
+    """Steps between checkpoints."""
+    keep: Keep = Keep()
+    average: Count = 1
+    """Export the mean of the weights of so many last checkpoints and the end of the stage."""
+    watch: Watch = Watch()
+    deterministic: bool = True
+    """Refuse settings and kernels that do not repeat to the bit on the same hardware."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Train":
+        if self.global_batch % self.micro_batch:
+            raise ValueError(
+                f"global_batch, {self.global_batch}, is not a multiple of "
+                f"micro_batch, {self.micro_batch}"
+            )
+        return self
+
+
+class Preference(Part):
+    """Direct preference optimisation on reviewed pairs, after the last stage (TRL)."""
+
+    name: Name = "dpo"
+    path: str
+    """JSON lines with `prompt`, `chosen` and `rejected`; relative to the recipe."""
+    min_reviews: Annotated[int, Field(ge=0)] = 1
+    """Pairs with fewer reviews are left out."""
+    beta: Positive = 0.1
+    learning_rate: Positive = 5.0e-6
+    epochs: Positive = 1.0
+    micro_batch: Count = 1
+    global_batch: Count = 8
+    lora: Lora | None = None

