@@ -1,5 +1,6 @@
 """Checkpoints that are whole or absent, and everything needed to go on from one."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,47 +9,61 @@ import torch
 
 from aurora_release import atomic
 from aurora_release.errors import AuroraError
+from aurora_release.recipe import Keep
 from aurora_release.train.engine import rank
 
+MANIFEST = "checkpoint.json"
 _TAG = "state"
 
 
-def save(engine: Any, folder: Path, step: int, keep: int) -> None:
-    """Write the checkpoint after `step` steps and remove all but the last `keep`."""
-    final = folder / f"step-{step:09d}"
-    partial = folder / f"{final.name}.partial"
-    if rank() == 0 and partial.exists():
-        shutil.rmtree(partial)
-    _require_space(engine, folder)
-    torch.distributed.barrier()
-    engine.save_checkpoint(
-        str(partial), tag=_TAG, client_state={"step": step, "rng": _random_states()}
-    )
-    torch.distributed.barrier()
-    if rank() == 0:
-        if final.exists():
-            shutil.rmtree(final)
-        atomic.publish_folder(partial, final)
-        for old in _whole(folder)[:-keep]:
-            shutil.rmtree(old)
+class Checkpoints:
+    """The checkpoints of one stage, in a folder of their own."""
 
+    def __init__(self, folder: Path, keep: Keep) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.keep = keep
 
-def resume(engine: Any, folder: Path) -> int:
-    """Load the last whole checkpoint into `engine` and return its step, or 0 if there is none."""
-    whole = _whole(folder)
-    if not whole:
-        return 0
-    path, state = engine.load_checkpoint(str(whole[-1]), tag=_TAG)
-    if path is None:
-        raise AuroraError(
-            f"{whole[-1]} could not be loaded; remove it to go on from the checkpoint before it."
-        )
-    torch.set_rng_state(state["rng"][rank()])
-    return int(state["step"])
+    def save(self, engine: Any, step: int, state: dict[str, Any]) -> None:
+        """Write the checkpoint after `step` steps and remove those that `keep` does not name.
 
+        `state` is JSON that `resume` gives back. Its `bits_per_byte`, where there is one, is the
+        mean over sources that `keep.best` compares.
+        """
+        final = self.folder / f"step-{step:09d}"
+        partial = self.folder / f"{final.name}.partial"
+        if rank() == 0 and partial.exists():
+            shutil.rmtree(partial)
+        _require_space(engine, self.folder)
+        torch.distributed.barrier()
+        engine.save_checkpoint(str(partial), tag=_TAG, client_state={"rng": _random_states()})
+        torch.distributed.barrier()
+        if rank() == 0:
+            manifest = {"step": step, "state": state}
+            atomic.write_text(partial / MANIFEST, json.dumps(manifest, allow_nan=False))
+            if final.exists():
+                shutil.rmtree(final)
+            atomic.publish_folder(partial, final)
+            for old in self.whole()[: -self.keep.last]:
+                shutil.rmtree(old)
 
-def _whole(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
+    def resume(self, engine: Any) -> tuple[int, dict[str, Any]]:
+        """Load the newest checkpoint into `engine`; return its step and state, or 0 and {}."""
+        whole = self.whole()
+        if not whole:
+            return 0, {}
+        path, client = engine.load_checkpoint(str(whole[-1]), tag=_TAG)
+        if path is None:
+            raise AuroraError(
+                f"{whole[-1]} could not be loaded; remove it to go on from the one before it."
+            )
+        torch.set_rng_state(client["rng"][rank()])
+        manifest = json.loads((whole[-1] / MANIFEST).read_bytes())
+        return int(manifest["step"]), dict(manifest["state"])
+
+    def whole(self) -> list[Path]:
+        """Return the folders of the finished checkpoints, oldest first."""
+        return sorted(path for path in self.folder.glob("step-*") if path.suffix != ".partial")
 
 
 def _random_states() -> list[torch.Tensor]:

@@ -74,6 +74,15 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def agreed(wanted: bool) -> bool:
+    """Return whether any rank wants it, so that all ranks do the same."""
+    if world_size() == 1:
+        return wanted
+    flag = torch.tensor([wanted], dtype=torch.int32, device=_device())
+    torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+    return bool(flag.item())
+
+
 def join() -> None:
     """Join the process group that a launcher described, or a group of one."""
     if torch.distributed.is_initialized():
@@ -98,6 +107,11 @@ def leave() -> None:
     """Leave the process group."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def _device() -> str:
+    """Return where tensors of collectives live."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

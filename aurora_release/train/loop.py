@@ -13,9 +13,9 @@ from typing import Any
 from aurora_release import atomic
 from aurora_release.errors import AuroraError, Interrupted
 from aurora_release.recipe import Recipe, TrainStage
-from aurora_release.train import checkpoint
 from aurora_release.train.batches import Batches
-from aurora_release.train.engine import rank
+from aurora_release.train.checkpoint import Checkpoints
+from aurora_release.train.engine import agreed, rank
 from aurora_release.train.loss import packed_loss
 from aurora_release.train.schedule import learning_rate
 
@@ -42,9 +42,8 @@ class Loop:
             AuroraError: the loss is no number.
         """
         steps = self.recipe.steps(self.stage)
-        checkpoints = self.folder / "checkpoints"
-        checkpoints.mkdir(exist_ok=True)
-        first = checkpoint.resume(self.engine, checkpoints)
+        checkpoints = Checkpoints(self.folder / "checkpoints", self.recipe.train.keep)
+        first, _ = checkpoints.resume(self.engine)
         metrics = _keep_metrics(self.folder / METRICS, first)
         if first:
             rate = learning_rate(self.stage, first, steps)
@@ -57,9 +56,10 @@ class Loop:
                 done = step + 1
                 if done == steps:
                     break
-                if stop or done % self.recipe.train.checkpoint_every == 0:
-                    checkpoint.save(self.engine, checkpoints, done, self.recipe.train.keep.last)
-                if stop:
+                stopping = agreed(bool(stop))
+                if stopping or done % self.recipe.train.checkpoint_every == 0:
+                    checkpoints.save(self.engine, done, {})
+                if stopping:
                     raise Interrupted(
                         f"{self.stage.name} stopped after step {done} of {steps} and is saved; "
                         "the same command goes on from there."
