@@ -51,8 +51,14 @@ def _train(recipe: Recipe, beside: Path, stage: TrainStage, source: str) -> Stag
 
     earlier = recipe.train.stages[: recipe.train.stages.index(stage) + 1]
     how = {key: value for key, value in _json(recipe.train).items() if key not in _NOT_DECIDING}
-    decides = {**how, "stages": [_json(part) for part in earlier], "seed": recipe.seed}
-    return Stage(stage.name, (source, "data"), decides, work, resumes=True)
+    watch = {key: how["watch"][key] for key in _WATCH_DECIDING}
+    decides = {
+        **how, "watch": watch, "stages": [_json(part) for part in earlier], "seed": recipe.seed,
+    }  # fmt: skip
+    sets = {f"watch.{name}": resolve(path, beside)
+            for name, path in recipe.train.watch.sets.items()}  # fmt: skip
+    after = tuple(dict.fromkeys((source, "data", "base")))
+    return Stage(stage.name, after, decides, work, sets, resumes=True)
 
 
 # what changes where or how fast the same training runs, not what it trains on
@@ -60,6 +66,8 @@ _NOT_DECIDING = (
     "stages", "checkpoint_every", "keep", "micro_batch", "zero", "activation_checkpointing",
     "loss_chunk", "compile",
 )  # fmt: skip
+# floors and the times of measuring may change under way: a breach must not cost the training
+_WATCH_DECIDING = ("spike", "window", "bytes_per_source", "sets")
 
 
 def _evaluate(recipe: Recipe, beside: Path, of: str) -> Stage:

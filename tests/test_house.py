@@ -17,7 +17,7 @@ ROOT = PACKAGE.parent
 LAYERS = {
     "safety": set(),
     "data": {"safety"},
-    "train": {"data"},
+    "train": {"data", "evaluate"},
     "evaluate": {"safety", "data"},
     "quantize": {"data", "evaluate"},
     "card": {"evaluate", "safety"},

@@ -1,10 +1,13 @@
 """Bits per byte: what a model needs to write down text, comparable across tokenizers."""
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aurora_release.errors import AuroraError
 from aurora_release.evaluate.load import LoadedModel
 
 if TYPE_CHECKING:
@@ -54,6 +57,25 @@ class Window:
     """The tokens seen and, last, one that is only predicted."""
     skip: int
     """Predictions at the start that an earlier window counted already."""
+
+
+def read_texts(path: Path) -> list[str]:
+    """Return the `text` of every line of a JSON lines file.
+
+    Raises:
+        AuroraError: a line is not JSON or has no text.
+    """
+    with path.open(encoding="utf-8") as lines:
+        return [_text(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _text(path: Path, number: int, line: str) -> str:
+    try:
+        return str(json.loads(line)["text"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise AuroraError(
+            f"{path} line {number} is no document ({error!r}): every line is JSON with a `text`."
+        ) from None
 
 
 def take(texts: Sequence[str], budget_bytes: int) -> list[str]:
@@ -149,7 +171,8 @@ def _score(loaded: LoadedModel, batch: Sequence[Window]) -> list[float]:
         mask[row, :length] = 1
         targets[row, window.skip : length] = torch.tensor(window.ids[window.skip + 1 :])
     device = loaded.model.device
-    with torch.inference_mode():
+    # not inference_mode: a model in training (ZeRO 3) keeps what it gathers in here
+    with torch.no_grad():
         logits = loaded.model(
             input_ids=inputs.to(device), attention_mask=mask.to(device), use_cache=False
         ).logits

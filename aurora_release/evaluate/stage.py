@@ -1,6 +1,5 @@
 """The evaluate stage: everything that is measured of one model."""
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from aurora_release.evaluate.behaviour import (
     read_prompts,
     replies,
 )
-from aurora_release.evaluate.bits import Bits, bits_per_byte, take
+from aurora_release.evaluate.bits import Bits, bits_per_byte, read_texts, take
 from aurora_release.evaluate.load import LoadedModel, load
 from aurora_release.recipe import Recipe, Source
 from aurora_release.run import Job
@@ -92,7 +91,7 @@ def _bits(recipe: Recipe, heldout: Path, loaded: LoadedModel) -> dict[str, Any]:
     for source in recipe.data.sources:
         if source.kind != "text":
             continue
-        texts = take(_texts(heldout / f"{source.name}.jsonl"), recipe.evaluate.bytes_per_source)
+        texts = take(read_texts(heldout / f"{source.name}.jsonl"), recipe.evaluate.bytes_per_source)
         if texts:
             found = bits_per_byte(
                 loaded, texts, context=recipe.evaluate.context, batch_tokens=_BATCH_TOKENS
@@ -100,11 +99,6 @@ def _bits(recipe: Recipe, heldout: Path, loaded: LoadedModel) -> dict[str, Any]:
             rows[source.name] = _row(source, texts, found)
             log.info("%-14s %s: %.3f bits per byte", "", source.name, found.bits_per_byte)
     return rows
-
-
-def _texts(path: Path) -> list[str]:
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line)["text"] for line in lines]
 
 
 def _row(source: Source, texts: list[str], found: Bits) -> dict[str, Any]:

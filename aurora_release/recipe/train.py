@@ -53,14 +53,24 @@ class Watch(Part):
     max_skips: Count = 10
     """More skipped batches than this stop the run."""
     validate_every: Count | None = None
-    """Steps between measurements of bits per byte on held-out text."""
+    """Steps between measurements of bits per byte on held-out text; also before the first step
+    and after the last."""
     bytes_per_source: Count = 4_000
-    """UTF-8 bytes of held-out text scored in each source."""
+    """UTF-8 bytes of held-out text scored in each source and set."""
+    sets: dict[Name, str] = {}
+    """More fixed texts to score, by name: JSON lines with `text`, relative to the recipe."""
     floors: dict[str, float] = {}
     """The forgetting contract: largest relative rise of bits per byte over the base model, by
-    source or `*`."""
+    source, set or `*` (all others)."""
     on_breach: Literal["stop", "warn"] = "stop"
     """What to do when the interval of a rise lies wholly above its floor."""
+
+    @model_validator(mode="after")
+    def _measures(self) -> "Watch":
+        for key in ("sets", "floors"):
+            if getattr(self, key) and not self.validate_every:
+                raise ValueError(f"{key} need validate_every, the steps between measurements")
+        return self
 
 
 class Lora(Part):

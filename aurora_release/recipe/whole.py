@@ -104,6 +104,7 @@ class Recipe(Part):
                         f"train.stages.{stage.name}: {name!r} is not a source of data.sources; "
                         f"there are {', '.join(sorted(sources))}"
                     )
+        _known_floors(self)
         folders = [stage.name for stage in self.train.stages]
         folders += [variant.name for variant in self.quantize]
         folders += [self.tune.name] if self.tune else []
@@ -116,6 +117,21 @@ class Recipe(Part):
 
 
 _TAKEN = ("base", "clean", "data", "evidence", "images", "release")
+
+
+def _known_floors(recipe: Recipe) -> None:
+    """Refuse a floor of nothing that is measured, and a set named like a source."""
+    watch = recipe.train.watch
+    texts = [source.name for source in recipe.data.sources if source.kind == "text"]
+    for name in watch.sets:
+        if name in texts:
+            raise ValueError(f"train.watch.sets: {name!r} is a source; give the set another name")
+    for name in watch.floors:
+        if name not in ("*", *texts, *watch.sets):
+            raise ValueError(
+                f"train.watch.floors: {name!r} is no source of text and no set; "
+                f"there are {', '.join(sorted([*texts, *watch.sets]))}"
+            )
 
 
 def _unique(where: str, names: list[str]) -> None:

@@ -18,6 +18,8 @@ from aurora_release.train.checkpoint import Checkpoints
 from aurora_release.train.engine import agreed, rank
 from aurora_release.train.loss import packed_loss
 from aurora_release.train.schedule import learning_rate
+from aurora_release.train.validate import Validation
+from aurora_release.train.watch import breaches, broken
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class Loop:
     stage: TrainStage
     engine: Any
     batches: Batches
+    validation: Validation | None
     folder: Path
 
     def run(self) -> list[dict[str, Any]]:
@@ -39,32 +42,53 @@ class Loop:
 
         Raises:
             Interrupted: SIGINT or SIGTERM came; a checkpoint was written first.
-            AuroraError: the loss is no number.
+            AuroraError: the loss is no number, or the forgetting contract is broken.
         """
         steps = self.recipe.steps(self.stage)
         checkpoints = Checkpoints(self.folder / "checkpoints", self.recipe.train.keep)
         first, _ = checkpoints.resume(self.engine)
         metrics = _keep_metrics(self.folder / METRICS, first)
+        if self.validation:
+            self.validation.resume(first)
         if first:
             rate = learning_rate(self.stage, first, steps)
             log.info("%-14s goes on at step %d, learning rate %.3g", self.stage.name, first, rate)
+        if error := self._validate(first, steps):
+            raise error
         with _stop_requests() as stop, (self.folder / METRICS).open("a", encoding="utf-8") as file:
             for step in range(first, steps):
                 metrics.append(self._step(step, steps))
                 file.write(json.dumps(metrics[-1]) + "\n")
                 file.flush()
                 done = step + 1
-                if done == steps:
+                error = self._validate(done, steps)
+                if done == steps and not error:
                     break
                 stopping = agreed(bool(stop))
-                if stopping or done % self.recipe.train.checkpoint_every == 0:
-                    checkpoints.save(self.engine, done, {})
+                if stopping or error or done % self.recipe.train.checkpoint_every == 0:
+                    checkpoints.save(self.engine, done, self._state(done))
+                if error:
+                    raise error
                 if stopping:
                     raise Interrupted(
                         f"{self.stage.name} stopped after step {done} of {steps} and is saved; "
                         "the same command goes on from there."
                     )
         return metrics
+
+    def _state(self, step: int) -> dict[str, Any]:
+        """Return what a checkpoint keeps beside weights: the mean that `keep.best` compares."""
+        found = self.validation.history if self.validation else []
+        at = [line["bits_per_byte"] for line in found if line["step"] == step]
+        return {"bits_per_byte": at[0]} if at else {}
+
+    def _validate(self, step: int, steps: int) -> AuroraError | None:
+        """Measure where it is due; return the error of a broken contract that stops the run."""
+        watch = self.recipe.train.watch
+        if not self.validation or (step % (watch.validate_every or steps) and step != steps):
+            return None
+        found = breaches(self.validation.at(step), watch.floors)
+        return broken(self.stage.name, found, watch)
 
     def _step(self, step: int, steps: int) -> dict[str, Any]:
         """Take one optimizer step and return its metrics."""

@@ -2,12 +2,15 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aurora_release.data.mixture import Order
-from aurora_release.recipe import TrainStage
+from aurora_release.recipe import TrainStage, Watch
 from aurora_release.run import Job
 from aurora_release.shipped import resolve
+
+if TYPE_CHECKING:
+    from aurora_release.train.validate import Validation
 
 
 def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
@@ -20,6 +23,7 @@ def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     from aurora_release.train.batches import Batches
     from aurora_release.train.export import export
     from aurora_release.train.loop import Loop
+    from aurora_release.train.validate import Validation
 
     recipe = job.recipe
     set_seed(recipe.seed % 2**32)
@@ -34,11 +38,38 @@ def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
         store, order, recipe.train.global_batch, recipe.train.micro_batch,
         engines.rank(), engines.world_size(),
     )  # fmt: skip
-    metrics = Loop(recipe, stage, engine, batches, job.folder).run()
+    validation = Validation(job, source, engine) if recipe.train.watch.validate_every else None
+    metrics = Loop(recipe, stage, engine, batches, validation, job.folder).run()
     export(engine, source, job.folder)
     engine.destroy()
     shutil.rmtree(job.folder / "checkpoints")
-    return _measured(job, stage, order, metrics)
+    return _measured(job, stage, order, metrics) | _watched(recipe.train.watch, validation)
+
+
+def _watched(watch: Watch, validation: "Validation | None") -> dict[str, Any]:
+    """Return the validation curves and the forgetting contract, kept or broken, as evidence."""
+    from aurora_release.train.watch import breaches
+
+    if validation is None:
+        return {}
+    curves = {
+        name: [
+            [line["step"], row["bits_per_byte"], row["change"], *row["interval"]]
+            for line in validation.history
+            if (row := line["sets"].get(name))
+        ]
+        for name in validation.texts
+    }
+    return {
+        "validation": {"every": watch.validate_every, "curves": curves},
+        "forgetting": {
+            "floors": watch.floors,
+            "on_breach": watch.on_breach,
+            "breaches": [
+                breach for line in validation.history for breach in breaches(line, watch.floors)
+            ],
+        },
+    }
 
 
 def _measured(

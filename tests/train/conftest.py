@@ -1,6 +1,8 @@
 """A recipe small enough to train in seconds, over the tiny llama and a few lines of text."""
 
 import json
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,28 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> P
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def train() -> Iterator[Callable[..., Path]]:
+    """A function that trains in this process, without the evaluations: many runs, one import."""
+    from aurora_release import recipe as recipes
+    from aurora_release.log import quiet_libraries
+    from aurora_release.plan import plan
+    from aurora_release.run import run
+    from aurora_release.train.engine import leave
+
+    def train(reference: Path, runs: Path, *overrides: str) -> Path:
+        """Return the run folder."""
+        recipe, beside = recipes.load(str(reference), overrides)
+        wanted = {"base", "data", *(stage.name for stage in recipe.train.stages)}
+        stages = [stage for stage in plan(recipe, beside) if stage.name in wanted]
+        run(recipe, beside, stages, runs / recipe.name)
+        return runs / recipe.name
+
+    before = dict(os.environ)
+    quiet_libraries()
+    yield train
+    leave()
+    os.environ.clear()
+    os.environ.update(before)  # the group that was joined is no group for other processes
