@@ -11,7 +11,10 @@ from aurora_release.shipped import resolve, shipped
 
 def plan(recipe: Recipe, beside: Path) -> list[Stage]:
     """Return every stage from the base model to the release."""
-    stages = [_base(recipe, beside), _data(recipe, beside), _evaluate(recipe, beside, "base")]
+    stages = [
+        _base(recipe, beside), _clean(recipe, beside), _data(recipe),
+        _evaluate(recipe, beside, "base"),
+    ]  # fmt: skip
     source = "base"
     for stage in recipe.train.stages:
         stages.append(_train(recipe, beside, stage, source))
@@ -33,14 +36,28 @@ def _base(recipe: Recipe, beside: Path) -> Stage:
     return Stage("base", (), _json(recipe.model), work, template)
 
 
-def _data(recipe: Recipe, beside: Path) -> Stage:
+def _clean(recipe: Recipe, beside: Path) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.data.clean.stage import clean
+
+        return clean(job)
+
+    decides = {key: _json(recipe.data)[key] for key in ("sources", "heldout", "clean")}
+    sources = {source.name: resolve(source.path, beside) for source in recipe.data.sources}
+    return Stage("clean", (), decides, work, sources)
+
+
+def _data(recipe: Recipe) -> Stage:
     def work(job: Job) -> dict[str, Any]:
         from aurora_release.data.stage import build
 
         return build(job)
 
-    sources = {source.name: resolve(source.path, beside) for source in recipe.data.sources}
-    return Stage("data", ("base",), _json(recipe.data), work, sources)
+    decides = {
+        key: value for key, value in _json(recipe.data).items()
+        if key not in ("heldout", "clean", "executor")
+    }  # fmt: skip
+    return Stage("data", ("base", "clean"), decides, work)
 
 
 def _train(recipe: Recipe, beside: Path, stage: TrainStage, source: str) -> Stage:
@@ -78,7 +95,7 @@ def _evaluate(recipe: Recipe, beside: Path, of: str) -> Stage:
 
     path = resolve(recipe.policy, beside)
     inputs = {"policy": path, "head": path.parent / policy.load(path).head}
-    after = tuple(sorted({of, "data"}))
+    after = tuple(sorted({of, "clean"}))
     return Stage(f"evaluate-{of}", after, _json(recipe.evaluate), work, inputs)
 
 
@@ -89,7 +106,7 @@ def _quantize(recipe: Recipe, variant: Quantization, source: str) -> Stage:
         return quantize(job, variant)
 
     decides = {**_json(variant), "seed": recipe.seed}
-    return Stage(variant.name, (source, "data"), decides, work)
+    return Stage(variant.name, (source, "clean", "data"), decides, work)
 
 
 def _release(recipe: Recipe, after: list[str]) -> Stage:

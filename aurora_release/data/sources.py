@@ -2,27 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from aurora_release.data.documents import Document
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Source
 from aurora_release.safety import ledger
 from aurora_release.shipped import resolve
-
-
-@dataclass(frozen=True)
-class Document:
-    """A piece of text, or a prompt with its response."""
-
-    id: str
-    group: str
-    """What is held out together: translations share a page id, twins and translations a topic."""
-    text: str
-    """The text, or the response of a pair."""
-    prompt: str | None = None
-    record: str = ""
-    """The ledger line of a pair, as it stands in the ledger."""
 
 
 def read(source: Source, beside: Path) -> Iterator[Document]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from aurora_release.data.sources import Document
+from aurora_release.data.documents import Document
 from aurora_release.errors import AuroraError
 
 END_OF_TEXT = "<|endoftext|>"

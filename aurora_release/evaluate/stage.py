@@ -38,7 +38,7 @@ def evaluate(job: Job, of: str) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     with _timed(seconds, "load"):
         loaded = load(job.before[of])
-    heldout = job.before["data"] / "heldout"
+    heldout = job.before["clean"] / "heldout"
     with _timed(seconds, "bits"):
         bits = _bits(job.recipe, heldout, loaded)
     prompts = _prompts(job.recipe, heldout)

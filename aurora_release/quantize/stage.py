@@ -41,14 +41,14 @@ def quantize(job: Job, variant: Nf4 | Gptq | Gguf) -> dict[str, Any]:
         "seconds": seconds,
         "peak_memory_bytes": peak,
         "calibration": used,
-        "certificate": certificate(source, job.folder, certificate_texts(job.before["data"])),
+        "certificate": certificate(source, job.folder, certificate_texts(job.before["clean"])),
     }
 
 
-def certificate_texts(data: Path) -> list[str]:
+def certificate_texts(clean: Path) -> list[str]:
     """Return the beginning of the first held-out document of each source of text."""
     texts = []
-    for path in sorted((data / "heldout").glob("*.jsonl")):
+    for path in sorted((clean / "heldout").glob("*.jsonl")):
         with path.open(encoding="utf-8") as file:
             document = json.loads(file.readline() or "{}")
         if "text" in document:

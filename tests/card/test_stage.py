@@ -17,7 +17,7 @@ def test_release_holds_models_evidence_and_licences(small_run: Path, released: P
     assert not (released / "metrics.jsonl").exists()
     assert (released / "gguf/model.gguf").is_file()
     assert (released / "nf4/model.safetensors").is_file()
-    for name in ("base", "data", "cap", "cat", "evaluate-base", "nf4", "evaluate-gguf"):
+    for name in ("base", "clean", "data", "cap", "cat", "evaluate-base", "nf4", "evaluate-gguf"):
         copy = released / f"evidence/{name}.json"
         assert copy.read_bytes() == (small_run / name / "evidence.json").read_bytes()
     assert "Apache License" in (released / "LICENSE").read_text(encoding="utf-8")

@@ -1,11 +1,14 @@
 """The data stage splits before anything else, and says what it did with every document."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aurora_release import recipe
+from aurora_release.data.clean.stage import clean
 from aurora_release.data.stage import build
 from aurora_release.data.store import Store
 from aurora_release.errors import AuroraError
@@ -18,18 +21,32 @@ def _job(folder: Path, base: Path, texts: list[str], **data: object) -> Job:
     found, _ = recipe.load("demo")
     source = found.data.sources[1].model_copy(update={"path": "fi.jsonl", "name": "help-fi"})
     whole = found.data.model_copy(update={"sources": (source,), **data})
-    out = folder / "out"
+    cleaned, out = folder / "clean", folder / "out"
+    cleaned.mkdir()
     out.mkdir()
-    return Job(found.model_copy(update={"data": whole}), folder, out, {"base": base})
+    before = {"base": base, "clean": cleaned}
+    return Job(found.model_copy(update={"data": whole}), folder, out, before)
+
+
+def _build(job: Job) -> dict[str, Any]:
+    clean(replace(job, folder=job.before["clean"]))
+    return build(job)
+
+
+def _held(job: Job) -> set[str]:
+    lines = (job.before["clean"] / "heldout" / "help-fi.jsonl").read_text("utf-8").splitlines()
+    return {json.loads(line)["id"] for line in lines}
 
 
 def test_held_out_documents_are_in_no_sample(tmp_path: Path, tiny_llama: Path) -> None:
     texts = [f"sivu numero {n} " * 20 for n in range(80)]
     job = _job(tmp_path, tiny_llama, texts, sequence_length=64)
-    counts = build(job)["sources"]["help-fi"]
+    counts = _build(job)["sources"]["help-fi"]
     held = {
         json.loads(line)["id"]
-        for line in (job.folder / "heldout" / "help-fi.jsonl").read_text("utf-8").splitlines()
+        for line in (job.before["clean"] / "heldout" / "help-fi.jsonl")
+        .read_text("utf-8")
+        .splitlines()
     }
     store = Store(job.folder)
     trained = {
@@ -48,9 +65,8 @@ def test_the_split_does_not_move_when_the_corpus_grows(tmp_path: Path, tiny_llam
     for size in (60, 80):
         (tmp_path / str(size)).mkdir()
         job = _job(tmp_path / str(size), tiny_llama, [f"sivu {n} " * 40 for n in range(size)])
-        build(job)
-        lines = (job.folder / "heldout" / "help-fi.jsonl").read_text("utf-8").splitlines()
-        held.append({json.loads(line)["id"] for line in lines})
+        _build(job)
+        held.append(_held(job))
     assert held[0] <= held[1]
 
 
@@ -58,12 +74,12 @@ def test_a_language_without_documents_is_an_error_that_says_why(
     tmp_path: Path, tiny_llama: Path
 ) -> None:
     job = _job(tmp_path, tiny_llama, ["lyhyt"] * 5)
-    with pytest.raises(AuroraError, match=r"help-fi has no training documents .*5 too short"):
-        build(job)
+    with pytest.raises(AuroraError, match=r"help-fi has no training documents .*5 short"):
+        _build(job)
 
 
 def test_a_line_that_is_no_document_is_named(tmp_path: Path, tiny_llama: Path) -> None:
     job = _job(tmp_path, tiny_llama, ["sivu " * 40])
     (tmp_path / "fi.jsonl").write_text('{"id": "a"}\n', encoding="utf-8")
     with pytest.raises(AuroraError, match=r"fi\.jsonl:1 is not a document"):
-        build(job)
+        _build(job)

@@ -30,7 +30,7 @@ def job(tiny_llama: Path, tmp_path: Path) -> Job:
         "train": {"stages": [STAGE]},
         "evaluate": {"bytes_per_source": 60, "context": 64, "max_new_tokens": 4},
     }
-    heldout = tmp_path / "data" / "heldout"
+    heldout = tmp_path / "clean" / "heldout"
     heldout.mkdir(parents=True)
     lines = [{"id": str(i), "text": text} for i, text in enumerate(TEXTS)]
     pair = {"language": "en", "prompt": "Which foods are poisonous to dogs?"}
@@ -41,7 +41,7 @@ def job(tiny_llama: Path, tmp_path: Path) -> Job:
     folder = tmp_path / "evaluate-base.partial"
     folder.mkdir()
     recipe = Recipe.model_validate_json(json.dumps(content))
-    before = {"base": tiny_llama, "cat": tiny_llama, "nf4": tiny_llama, "data": tmp_path / "data"}
+    before = {"base": tiny_llama, "cat": tiny_llama, "nf4": tiny_llama, "clean": tmp_path / "clean"}
     return Job(recipe, tmp_path, folder, before)
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from aurora_release.data.clean.stage import clean
 from aurora_release.data.stage import build
 from aurora_release.errors import AuroraError
 from aurora_release.quantize.calibrate import calibration
@@ -36,11 +37,12 @@ def job(tiny_llama: Path, tmp_path: Path) -> Job:
             "train": {"stages": [{**stage, "learning_rate": 1e-4}]},
         })
     )  # fmt: skip
-    data, out = tmp_path / "data", tmp_path / "variant"
-    data.mkdir()
-    out.mkdir()
-    build(Job(recipe, tmp_path, data, {"base": tiny_llama}))
-    return Job(recipe, tmp_path, out, {"cap": tiny_llama, "data": data})
+    cleaned, data, out = tmp_path / "clean", tmp_path / "data", tmp_path / "variant"
+    for folder in (cleaned, data, out):
+        folder.mkdir()
+    clean(Job(recipe, tmp_path, cleaned, {}))
+    build(Job(recipe, tmp_path, data, {"base": tiny_llama, "clean": cleaned}))
+    return Job(recipe, tmp_path, out, {"cap": tiny_llama, "clean": cleaned, "data": data})
 
 
 def test_calibration_is_the_training_mixture_and_the_same_every_time(job: Job) -> None:
@@ -55,7 +57,7 @@ def test_calibration_is_the_training_mixture_and_the_same_every_time(job: Job) -
 
 def test_calibration_never_holds_what_is_held_out(job: Job) -> None:
     used = calibration(job.before["data"], job.recipe, 8)
-    heldout = (job.before["data"] / "heldout" / "fi.jsonl").read_text(encoding="utf-8")
+    heldout = (job.before["clean"] / "heldout" / "fi.jsonl").read_text(encoding="utf-8")
     held = {json.loads(line)["id"] for line in heldout.splitlines()}
     assert held
     assert not held & set(used.documents)
@@ -65,7 +67,7 @@ def test_gguf_stage_measures_what_it_wrote(job: Job) -> None:
     measured = quantize(job, Gguf(method="gguf", type="F16"))
     assert measured["bytes"] == (job.folder / "model.gguf").stat().st_size
     assert measured["calibration"] is None
-    assert measured["certificate"]["texts"] == len(certificate_texts(job.before["data"])) == 2
+    assert measured["certificate"]["texts"] == len(certificate_texts(job.before["clean"])) == 2
     assert measured["certificate"]["greedy_agreement"] == 1
     assert (job.folder / "chat_template.jinja").is_file()
 

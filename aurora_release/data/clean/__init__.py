@@ -1,0 +1,1 @@
+"""Cleaning: what is held out, what is dropped and why, what is masked; the same bytes anywhere."""
