@@ -2,11 +2,10 @@
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
-from aurora_release.data.documents import REPORT, Document, documents
+from aurora_release.data.documents import REPORT, documents
 from aurora_release.data.tokens import Encoder
 from aurora_release.evidence import sha256_file
 from aurora_release.recipe import Source
@@ -17,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def build(job: Job) -> dict[str, Any]:
     """Write the token store; return counts by source."""
-    from aurora_release.data.store import Writer
+    from aurora_release.data.writer import Writer
 
     base = job.before["base"]
     encoder = Encoder(base)
@@ -26,7 +25,7 @@ def build(job: Job) -> dict[str, Any]:
     counts = {}
     with Writer(job.folder, data.sequence_length, encoder.vocabulary) as writer:
         for source in data.sources:
-            counts[source.name] = _add(job, source, cleaned[source.name], encoder, writer)
+            counts[source.name] = {**cleaned[source.name], **_add(job, source, encoder, writer)}
         writer.finish({
             "end_of_text": encoder.end_of_text,
             "tokenizer": sha256_file(base / "tokenizer.json"),
@@ -35,24 +34,20 @@ def build(job: Job) -> dict[str, Any]:
     return {"sources": counts}
 
 
-def _add(job: Job, source: Source, cleaned: dict[str, Any], encoder: Encoder, writer: Any) -> Any:
-    """Add one source to the store; return what is known of it."""
-    characters: Counter[str] = Counter()
-    train = _counted(documents(job.before["clean"], source.name), characters)
-    part = writer.add(source, encoder.encode(train))
+def _add(job: Job, source: Source, encoder: Encoder, writer: Any) -> dict[str, Any]:
+    """Add to the store what it has not got of a source; return what it then has."""
+    rest = islice(documents(job.before["clean"], source.name), writer.done(source), None)
+    part = writer.add(source, encoder.encode(rest, source.fim, job.recipe.seed))
     log.info(
         "data           %-18s %5d documents, %9d tokens", source.name, part.documents, part.tokens
     )
     return {
-        **cleaned,
         "documents": part.documents,
         "tokens": part.tokens,
         "windows": part.windows,
-        "characters": characters["train"],
+        "characters": part.characters,
+        "bytes": part.bytes,
+        "words": part.words,
+        "fim": part.fim,
+        "licenses": part.licenses,
     }
-
-
-def _counted(documents: Iterable[Document], characters: Counter[str]) -> Iterator[Document]:
-    for document in documents:
-        characters["train"] += len(document.prompt or "") + len(document.text)
-        yield document

@@ -1,40 +1,73 @@
-"""The token store: memory-mapped token ids with an index of documents and sample windows."""
+"""The token store: memory-mapped shards of token ids, and an index of what every token is from."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from functools import cached_property
+import os
+import weakref
+from bisect import bisect_right
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aurora_release import atomic
-from aurora_release.data.tokens import Tokens
 from aurora_release.errors import AuroraError
-from aurora_release.evidence import canonical
-from aurora_release.recipe import Source
+from aurora_release.evidence import sha256_file
 
-TOKENS, DOCUMENTS, IDS, WINDOWS, MANIFEST = (
-    "tokens.bin", "documents.npy", "documents.txt", "windows.npy", "store.json",
-)  # fmt: skip
+MANIFEST = "store.json"
+STARTS = "starts.npy"
+"""Where each document begins, in tokens; one entry more than there are documents."""
+PROMPTS = "prompts.npy"
+"""How many first tokens of each document carry no loss."""
+LICENSES = "licenses.npy"
+"""The licence of each document, as its number in the manifest."""
+IDS, ID_STARTS = "ids.bin", "id-starts.npy"
+"""The ids of all documents in UTF-8, and where each begins; one entry more than documents."""
+WINDOWS = "windows.npy"
+"""Where each window of pairs begins, in tokens. Windows of running text are computed."""
 
-_DOCUMENT = np.dtype([("start", "<i8"), ("length", "<i4"), ("prompt", "<i4"), ("source", "<i4")])
-_WINDOW = np.dtype([("start", "<i8"), ("length", "<i4")])
+_BLOCK = 512
 
 
-@dataclass(frozen=True)
+def shard(number: int) -> str:
+    """Return the name of a token shard."""
+    return f"tokens-{number:05}.bin"
+
+
+@dataclass
 class Part:
-    """What the store holds of one source."""
+    """What the store holds of one source: a run of documents, one after the other."""
 
     name: str
     language: str
     license: str
-    documents: int
-    tokens: int
+    kind: str
+    first_document: int
+    first_token: int
     first_window: int
-    windows: int
+    documents: int = 0
+    tokens: int = 0
+    windows: int = 0
+    characters: int = 0
+    bytes: int = 0
+    """UTF-8 bytes of its text."""
+    words: int = 0
+    """Pieces of its text between white space."""
+    fim: int = 0
+    """Documents written fill-in-the-middle."""
+    licenses: dict[str, int] = field(default_factory=dict)
+    """Tokens by licence."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a document that lies in a window; places are counted from the window's start."""
+
+    document: int
+    low: int
+    high: int
+    learn: int
+    """The first token that carries loss."""
 
 
 @dataclass(frozen=True)
@@ -50,125 +83,170 @@ class Sample:
     documents: tuple[str, ...]
 
 
-class Writer:
-    """Writes a store source by source; a context manager that closes its file."""
+class Array:
+    """A flat `.npy` array that is read piece by piece.
 
-    def __init__(self, folder: Path, sequence_length: int, vocabulary: int) -> None:
-        self._folder = folder
-        self._length = sequence_length
-        self._type = np.dtype("<u2" if vocabulary <= 2**16 else "<u4")
-        self._tokens = (folder / TOKENS).open("wb")
-        self._position = 0
-        self._documents: list[tuple[int, int, int, int]] = []
-        self._ids: list[str] = []
-        self._windows: list[tuple[int, int]] = []
-        self._parts: list[Part] = []
+    It is not mapped: the kernel maps 16 pages for each one touched, so that 2,048 searches in a
+    mapped index of 10^8 documents hold 630 MB of memory; read by position, they hold nothing.
+    """
 
-    def __enter__(self) -> "Writer":
-        return self
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+            head = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+            self._offset = file.tell()
+        self._length, self.dtype = int(head[0][0]), head[2]
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
 
-    def __exit__(self, *error: object) -> None:
-        self._tokens.close()
+    def __len__(self) -> int:
+        return self._length
 
-    def add(self, source: Source, documents: Iterable[Tokens]) -> Part:
-        """Append a source and return what was written of it."""
-        first = len(self._documents)
-        for document in documents:
-            self._append(document, len(self._parts))
-        added = self._documents[first:]
-        windows = self._cut(added) if source.kind == "text" else self._pack(added)
-        part = Part(
-            source.name,
-            source.language,
-            source.license,
-            len(added),
-            sum(length for _, length, _, _ in added),
-            len(self._windows),
-            len(windows),
-        )
-        self._windows += windows
-        self._parts.append(part)
-        return part
+    def __getitem__(self, index: int) -> int:
+        return int(self.read(index, index + 1)[0])
 
-    def finish(self, facts: dict[str, Any]) -> None:
-        """Write the index and the manifest; `facts` go into the manifest as they are."""
-        self._tokens.flush()
-        np.save(self._folder / DOCUMENTS, np.array(self._documents, _DOCUMENT))
-        np.save(self._folder / WINDOWS, np.array(self._windows, _WINDOW))
-        atomic.write_text(self._folder / IDS, "".join(f"{name}\n" for name in self._ids))
-        manifest = {
-            **facts,
-            "sequence_length": self._length,
-            "dtype": self._type.str,
-            "tokens": self._position,
-            "sources": [asdict(part) for part in self._parts],
-        }
-        atomic.write_bytes(self._folder / MANIFEST, canonical(manifest) + b"\n")
-
-    def _append(self, document: Tokens, source: int) -> None:
-        self._tokens.write(np.array(document.ids, self._type).tobytes())
-        self._documents.append((self._position, len(document.ids), document.prompt, source))
-        self._ids.append(document.id.replace("\n", " "))
-        self._position += len(document.ids)
-
-    def _cut(self, documents: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
-        """Return windows over running text: equal lengths, documents cut where they fall."""
-        if not documents:
-            return []
-        start, end = documents[0][0], documents[-1][0] + documents[-1][1]
-        return [(at, min(self._length, end - at)) for at in range(start, end, self._length)]
-
-    def _pack(self, documents: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
-        """Return windows of whole pairs, as many as fit; a longer pair is cut at the end."""
-        windows: list[tuple[int, int]] = []
-        start = length = 0
-        for at, size, _, _ in documents:
-            if length and length + size > self._length:
-                windows.append((start, length))
-                length = 0
-            if not length:
-                start = at
-            length = min(length + size, self._length)
-        return [*windows, (start, length)] if length else windows
+    def read(self, first: int, last: int) -> NDArray[np.int64]:
+        """Return the entries from `first` up to, not including, `last`."""
+        size = self.dtype.itemsize
+        content = os.pread(self._file, (last - first) * size, self._offset + first * size)
+        return np.frombuffer(content, self.dtype)
 
 
 class Store:
-    """Reads a store; only the pages that are asked for come into memory."""
+    """Reads a store; only what is asked for comes into memory."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            manifest = json.loads((folder / MANIFEST).read_bytes())
-        except (FileNotFoundError, ValueError) as error:
-            raise AuroraError(
-                f"{folder} is not a token store ({error}); run the data stage."
-            ) from None
+        manifest = _manifest(folder)
+        self.folder = folder
         self.sequence_length = int(manifest["sequence_length"])
         self.end_of_text = int(manifest["end_of_text"])
+        self.documents = int(manifest["documents"])
+        self.tokens = int(manifest["tokens"])
+        self.licenses: list[str] = manifest["licenses"]
+        self.shards: dict[str, str] = manifest["shards"]
+        """SHA-256 of each shard by its name."""
         self.parts = {part["name"]: Part(**part) for part in manifest["sources"]}
-        self._folder = folder
-        self._tokens = np.memmap(folder / TOKENS, np.dtype(manifest["dtype"]), "r")
-        self._documents = np.load(folder / DOCUMENTS, mmap_mode="r")
-        self._windows = np.load(folder / WINDOWS, mmap_mode="r")
-        self._starts = self._documents["start"]
+        self._type = np.dtype(manifest["dtype"])
+        self._shard_tokens = int(manifest["shard_tokens"])
+        self._mapped: dict[int, NDArray[np.uint32]] = {}
+        self._starts = Array(folder / STARTS)
+        self._prompts = Array(folder / PROMPTS)
+        self._licenses = Array(folder / LICENSES)
+        self._windows = Array(folder / WINDOWS)
+        self._id_starts = Array(folder / ID_STARTS)
+        self._ids = os.open(folder / IDS, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._ids)
 
-    @cached_property
-    def _ids(self) -> list[str]:
-        return (self._folder / IDS).read_text(encoding="utf-8").split("\n")
+    @property
+    def windows(self) -> dict[str, int]:
+        """How many windows each source has."""
+        return {name: part.windows for name, part in self.parts.items()}
+
+    def check(self) -> None:
+        """Read every shard once.
+
+        Raises:
+            AuroraError: a shard is missing or not what was written.
+        """
+        for name, digest in self.shards.items():
+            path = self.folder / name
+            if not path.is_file() or sha256_file(path) != digest:
+                raise AuroraError(
+                    f"{path} is not the shard that {MANIFEST} describes: it was changed or cut. "
+                    "Restore it, or make the store again: aurora run RECIPE --redo data."
+                )
 
     def sample(self, source: str, window: int) -> Sample:
         """Return a window of a source as a training sequence."""
-        start, size = self._windows[self.parts[source].first_window + window].item()
+        start, size = self.bounds(source, window)
         length = self.sequence_length
         tokens = np.full(length, self.end_of_text, np.int64)
-        tokens[:size] = self._tokens[start : start + size]
+        self._read(start, tokens[:size])
         positions = np.zeros(length, np.int64)
         positions[size:] = np.arange(length - size)
         labels = np.full(length, -100, np.int64)
-        first = int(np.searchsorted(self._starts, start, "right")) - 1
-        last = int(np.searchsorted(self._starts, start + size, "left"))
-        for begin, count, prompt, _ in self._documents[first:last].tolist():
-            low, high = max(begin - start, 0), min(begin + count - start, size)
-            positions[low:high] = np.arange(high - low)
-            learn = max(begin + max(prompt, 1) - start, low + 1)
-            labels[learn:high] = tokens[learn:high]
-        return Sample(tokens, positions, labels, source, tuple(self._ids[first:last]))
+        spans = self.spans(source, window)
+        for span in spans:
+            positions[span.low : span.high] = np.arange(span.high - span.low)
+            labels[span.learn : span.high] = tokens[span.learn : span.high]
+        ids = self.ids(spans[0].document, spans[-1].document + 1)
+        return Sample(tokens, positions, labels, source, ids)
+
+    def labels(self, source: str, window: int) -> int:
+        """Return how many labels a window has; its tokens are not read."""
+        return sum(max(0, span.high - span.learn) for span in self.spans(source, window))
+
+    def bounds(self, source: str, window: int) -> tuple[int, int]:
+        """Return where a window begins and how long it is, in tokens."""
+        part, length = self.parts[source], self.sequence_length
+        end = part.first_token + part.tokens
+        if part.kind == "text":
+            start = part.first_token + window * length
+        else:
+            at = part.first_window + window
+            start = self._windows[at]
+            end = self._windows[at + 1] if window + 1 < part.windows else end
+        return start, min(length, end - start)
+
+    def spans(self, source: str, window: int) -> list[Span]:
+        """Return the documents of a window, in order."""
+        start, size = self.bounds(source, window)
+        first, edges = self._edges(self.parts[source], start, start + size)
+        prompts = self._prompts.read(first, first + len(edges) - 1).tolist()
+        spans = []
+        for number, prompt in enumerate(prompts):
+            begin, end = edges[number] - start, edges[number + 1] - start
+            low, high = max(begin, 0), min(end, size)
+            learn = max(begin + max(prompt, 1), low + 1)
+            spans.append(Span(first + number, low, high, learn))
+        return spans
+
+    def ids(self, first: int, last: int) -> tuple[str, ...]:
+        """Return the ids of the documents from `first` up to, not including, `last`."""
+        edges = self._id_starts.read(first, last + 1).tolist()
+        content = os.pread(self._ids, edges[-1] - edges[0], edges[0])
+        at = [edge - edges[0] for edge in edges]
+        return tuple(content[a:b].decode() for a, b in zip(at, at[1:], strict=False))
+
+    def license(self, document: int) -> str:
+        """Return the licence of a document."""
+        return self.licenses[self._licenses[document]]
+
+    def _edges(self, part: Part, start: int, end: int) -> tuple[int, list[int]]:
+        """Return the first document of a span of tokens, and where its documents begin and end."""
+        blocks = range(part.first_document, part.first_document + part.documents, _BLOCK)
+        block = bisect_right(blocks, start, lo=1, key=self._starts.__getitem__) - 1
+        first = blocks[block]
+        found = self._starts.read(first, min(first + _BLOCK, len(self._starts) - 1) + 1)
+        skip = int(np.searchsorted(found, start, "right")) - 1
+        edges: list[int] = found[skip:].tolist()
+        while edges[-1] < end:
+            more = first + skip + len(edges)
+            edges += self._starts.read(more, min(more + _BLOCK, len(self._starts))).tolist()
+        count = next(number for number, edge in enumerate(edges) if edge >= end)
+        return first + skip, edges[: count + 1]
+
+    def _read(self, start: int, out: NDArray[np.int64]) -> None:
+        """Fill `out` with the tokens from `start` on, whatever shards they lie in."""
+        while len(out):
+            number, at = divmod(start, self._shard_tokens)
+            if number not in self._mapped:
+                self._mapped[number] = np.memmap(self.folder / shard(number), self._type, "r")
+            piece = self._mapped[number][at : at + len(out)]
+            out[: len(piece)] = piece
+            start, out = start + len(piece), out[len(piece) :]
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Return what a store says of itself."""
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, ValueError) as error:
+        raise AuroraError(f"{folder} is not a token store ({error}); run the data stage.") from None
+    if "shards" not in found:
+        raise AuroraError(
+            f"{folder} was written by an older version, without shards. "
+            "Make it again: aurora run RECIPE --redo data."
+        )
+    assert isinstance(found, dict)
+    return found

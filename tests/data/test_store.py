@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aurora_release.data.store import Store, Writer
+from aurora_release.data.store import Store
 from aurora_release.data.tokens import Tokens
+from aurora_release.data.writer import Writer
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Source
 

@@ -5,8 +5,9 @@ import torch
 
 from aurora_release import recipe
 from aurora_release.data.mixture import Order
-from aurora_release.data.store import Store, Writer
+from aurora_release.data.store import Store
 from aurora_release.data.tokens import Tokens
+from aurora_release.data.writer import Writer
 from aurora_release.recipe import Source
 from aurora_release.train.batches import Batches
 
