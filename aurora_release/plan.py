@@ -55,9 +55,11 @@ def _data(recipe: Recipe) -> Stage:
 
     decides = {
         key: value for key, value in _json(recipe.data).items()
-        if key not in ("heldout", "clean", "executor")
+        if key not in ("heldout", "clean", "executor", "max_epochs")
     }  # fmt: skip
-    return Stage("data", ("base", "clean"), decides, work)
+    if any(source.fim for source in recipe.data.sources):
+        decides["seed"] = recipe.seed
+    return Stage("data", ("base", "clean"), decides, work, resumes=True)
 
 
 def _train(recipe: Recipe, beside: Path, stage: TrainStage, source: str) -> Stage:

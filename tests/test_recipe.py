@@ -85,3 +85,8 @@ def test_batch_that_does_not_divide_names_both_keys() -> None:
 def test_steps_cover_the_token_budget() -> None:
     found, _ = recipe.load("demo", ("train.stages.0.tokens=1025", "train.global_batch=2"))
     assert found.steps(found.train.stages[0]) == 2
+
+
+def test_weights_without_a_token_budget_are_refused() -> None:
+    with pytest.raises(AuroraError, match=r"stages.cap: .*that of help-en, 0.09, is less than one"):
+        recipe.load("demo", ("train.stages.0.tokens=null",))

@@ -2,9 +2,11 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from heapq import heapify, heapreplace
+from itertools import islice
 
 from aurora_release.evidence import canonical, sha256
 from aurora_release.recipe import Recipe, TrainStage
@@ -23,51 +25,55 @@ class Blend:
     """Interleaves sources by weight as evenly as integers allow.
 
     The n-th sample of source k is due at time (n + offset_k) / weight_k; samples are taken in
-    order of their due times. All arithmetic is on integers, so any sample number is found by
-    bisection without walking there, exactly, however large it is.
+    order of their due times. All arithmetic is on integers, so any sample number is found
+    without walking there, exactly, however large it is.
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
         fractions = [Fraction(repr(weight)) for weight in weights]
         whole = math.lcm(*(weight.denominator for weight in fractions))
         shares = [int(weight * whole) for weight in fractions]
-        common = math.lcm(*shares)
-        self._spacing = [common // share for share in shares]
+        self._shares, self._common = shares, math.lcm(*shares)
+        self._spacing = [self._common // share for share in shares]
         self._offsets = range(1, len(shares) + 1)
         self._unit = len(shares) + 1
 
     def counts(self, samples: int) -> list[int]:
         """Return how many of the first `samples` samples come from each source."""
-        due = self._due(samples)
-        counts = [self._count(source, due - 1) for source in range(len(self._spacing))]
-        for source in range(len(self._spacing)):
-            if sum(counts) < samples and self._count(source, due) > counts[source]:
-                counts[source] += 1
+        counts = self._before(samples)
+        for source, _ in islice(self._merge(counts), samples - sum(counts)):
+            counts[source] += 1
         return counts
 
-    def source(self, sample: int) -> tuple[int, int]:
-        """Return the source of a sample and its number within that source."""
-        before, after = self.counts(sample), self.counts(sample + 1)
-        source = next(k for k, (b, a) in enumerate(zip(before, after, strict=True)) if a > b)
-        return source, before[source]
+    def walk(self, first: int) -> Iterator[tuple[int, int]]:
+        """Yield the source of each sample from `first` on, and its number within that source."""
+        return self._merge(self.counts(first))
 
-    def _due(self, samples: int) -> int:
-        """Return the earliest time by which `samples` samples are due."""
-        low, high = 0, self._unit * max(self._spacing) * (samples + 1)
-        while low < high:
-            middle = (low + high) // 2
-            if self._total(middle) >= samples:
-                high = middle
-            else:
-                low = middle + 1
-        return low
+    def _merge(self, counts: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yield (source, number) in order of due times, after `counts` samples of each source."""
+        due = [
+            ((count * self._unit + offset) * spacing, source, count)
+            for source, (count, offset, spacing) in enumerate(
+                zip(counts, self._offsets, self._spacing, strict=True)
+            )
+        ]
+        heapify(due)
+        while True:
+            time, source, number = due[0]
+            yield source, number
+            heapreplace(due, (time + self._unit * self._spacing[source], source, number + 1))
 
-    def _total(self, time: int) -> int:
-        return sum(self._count(source, time) for source in range(len(self._spacing)))
+    def _before(self, samples: int) -> list[int]:
+        """Return how many samples of each source are due at a time when not all `samples` are.
 
-    def _count(self, source: int, time: int) -> int:
-        """Return how many samples of a source are due up to and including `time`."""
-        return max(0, (time // self._spacing[source] - self._offsets[source]) // self._unit + 1)
+        A source of n is never ahead of its share by more than one sample, so that at the time
+        when samples - n are due by their shares, no more than `samples` are.
+        """
+        time = max(0, samples - len(self._shares)) * self._unit * self._common // sum(self._shares)
+        return [
+            max(0, (time // spacing - offset) // self._unit + 1)
+            for spacing, offset in zip(self._spacing, self._offsets, strict=True)
+        ]
 
 
 def permute(index: int, size: int, key: str) -> int:
@@ -76,16 +82,42 @@ def permute(index: int, size: int, key: str) -> int:
     A four-round Feistel network over the next even number of bits, walked until it falls inside
     the range (Black and Rogaway 2002, "Ciphers with arbitrary finite domains").
     """
-    half = max(1, ((size - 1).bit_length() + 1) // 2)
-    mask = (1 << half) - 1
+    half, mask = _halves(size)
     while True:
         left, right = index >> half, index & mask
         for turn in range(4):
-            digest = hashlib.blake2b(f"{key}:{turn}:{right}".encode(), digest_size=8).digest()
-            left, right = right, left ^ (int.from_bytes(digest, "big") & mask)
+            left, right = right, left ^ (_scramble(key, turn, right) & mask)
         index = left << half | right
         if index < size:
             return index
+
+
+def unpermute(place: int, size: int, key: str) -> int:
+    """Return which index `permute` sends to `place`."""
+    half, mask = _halves(size)
+    while True:
+        left, right = place >> half, place & mask
+        for turn in reversed(range(4)):
+            left, right = right ^ (_scramble(key, turn, left) & mask), left
+        place = left << half | right
+        if place < size:
+            return place
+
+
+def _halves(size: int) -> tuple[int, int]:
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    return half, (1 << half) - 1
+
+
+def _scramble(key: str, turn: int, value: int) -> int:
+    digest = hashlib.blake2b(f"{key}:{turn}:{value}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def rows(global_batch: int, micro_batch: int, rank: int, ranks: int) -> Iterator[range]:
+    """Yield the places in a global batch of one rank's samples, micro-batch by micro-batch."""
+    for begin in range(rank * micro_batch, global_batch, micro_batch * ranks):
+        yield range(begin, min(begin + micro_batch, global_batch))
 
 
 class Order:
@@ -109,14 +141,26 @@ class Order:
         )  # fmt: skip
 
     def place(self, sample: int) -> Place:
-        """Return where sample number `sample` of the stage lies."""
-        source, number = self._blend.source(sample)
-        name = self._sources[source]
-        number += self._read.get(name, 0)
-        size = self._windows[name]
-        epoch = number // size
-        window = permute(number % size, size, f"{self._seed}:{name}:{epoch}")
-        return Place(name, window, epoch)
+        """Return where sample number `sample` of the stage lies; beyond its end too."""
+        return next(self.places(sample))
+
+    def places(self, first: int) -> Iterator[Place]:
+        """Yield where sample number `first` lies, and every sample after it, without end."""
+        for source, number in self._blend.walk(first):
+            yield self._place(self._sources[source], number)
+
+    def _place(self, name: str, number: int) -> Place:
+        epoch, index = divmod(self._read.get(name, 0) + number, self._windows[name])
+        return Place(name, permute(index, self._windows[name], self.key(name, epoch)), epoch)
+
+    def key(self, source: str, epoch: int) -> str:
+        """Return what decides how the windows of a source are shuffled in one epoch."""
+        return f"{self._seed}:{source}:{epoch}"
+
+    def span(self, source: str) -> range:
+        """Return which windows of a source the stage reads, counted over all epochs."""
+        first = self._read.get(source, 0)
+        return range(first, first + self.counts()[self._sources.index(source)])
 
     def counts(self) -> list[int]:
         """Return the samples of the stage by source, in the order of their names."""
@@ -128,6 +172,18 @@ class Order:
             name: (self._read.get(name, 0) + count) / self._windows[name]
             for name, count in zip(self._sources, self.counts(), strict=True)
         }
+
+
+def repeats(recipe: Recipe, windows: Mapping[str, int]) -> list[str]:
+    """Return a sentence for each source that is read more often than the recipe's cap."""
+    cap = recipe.data.max_epochs
+    return [
+        f"{name} has been read {epochs:.1f} times when {stage.name} ends; data.max_epochs is "
+        f"{cap:g}. Give it more text, or less weight in train.stages.{stage.name}.mixture."
+        for stage in recipe.train.stages
+        for name, epochs in Order(recipe, stage, windows).epochs().items()
+        if epochs > cap
+    ]
 
 
 def _read_before(recipe: Recipe, stage: TrainStage) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aurora_release.recipe.part import Count, Name, Part, Share
 
@@ -34,6 +34,12 @@ class Source(Part):
     """Column that holds the licence of each document, where it differs from `license`."""
     fim: Share = 0.0
     """Share of documents written fill-in-the-middle (code; needs a tokenizer with its tokens)."""
+
+    @model_validator(mode="after")
+    def _only_texts_move(self) -> "Source":
+        if self.fim and self.kind != "text":
+            raise ValueError(f"{self.name}: fim is for texts; leave it out for {self.kind}")
+        return self
 
 
 class Clean(Part):

@@ -1,5 +1,6 @@
 """What a recipe says about training: stages, schedules, checkpoints, what is watched."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -11,10 +12,10 @@ class TrainStage(Part):
     """One stage of continual pretraining."""
 
     name: Name
-    tokens: Count
-    """Token budget, rounded up to whole steps."""
+    tokens: Count | None = None
+    """Token budget, rounded up to whole steps; the sum of the mixture where it is not said."""
     mixture: Annotated[dict[str, Positive], Field(min_length=1)]
-    """Weight of each source by name (or its token budget): normalised."""
+    """Weight of each source by name, normalised; its token budget where `tokens` is not said."""
     replay: tuple[str, ...] = ()
     """Sources that repeat what the base model knows already (named in the report)."""
     learning_rate: Positive
@@ -30,6 +31,11 @@ class TrainStage(Part):
     schedule_steps: Count | None = None
     """Steps the schedule is drawn for, where it is longer than the stage (a run that stops
     before its floor)."""
+
+    @property
+    def budget(self) -> int:
+        """Tokens of the stage, before they are rounded up to whole steps."""
+        return self.tokens or math.ceil(sum(self.mixture.values()))
 
 
 class Keep(Part):

@@ -104,6 +104,7 @@ class Recipe(Part):
                         f"train.stages.{stage.name}: {name!r} is not a source of data.sources; "
                         f"there are {', '.join(sorted(sources))}"
                     )
+            _budgets(self, stage)
         _known_floors(self)
         folders = [stage.name for stage in self.train.stages]
         folders += [variant.name for variant in self.quantize]
@@ -113,10 +114,22 @@ class Recipe(Part):
 
     def steps(self, stage: TrainStage) -> int:
         """Return the optimizer steps of a stage."""
-        return math.ceil(stage.tokens / (self.train.global_batch * self.data.sequence_length))
+        return math.ceil(stage.budget / (self.train.global_batch * self.data.sequence_length))
 
 
 _TAKEN = ("base", "clean", "data", "evidence", "images", "release")
+
+
+def _budgets(recipe: Recipe, stage: TrainStage) -> None:
+    """Refuse weights where token budgets are meant."""
+    length = recipe.data.sequence_length
+    for name, tokens in stage.mixture.items():
+        if stage.tokens is None and tokens < length:
+            raise ValueError(
+                f"train.stages.{stage.name}: without `tokens` the mixture holds token budgets, and "
+                f"that of {name}, {tokens:g}, is less than one sequence of {length}; "
+                "set tokens, or give each source its budget"
+            )
 
 
 def _known_floors(recipe: Recipe) -> None:

@@ -1,15 +1,14 @@
 """The batches of a step: a pure function of the step, whatever the world size or micro-batch."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aurora_release.data.mixture import Order
+from aurora_release.data.mixture import Order, Place, rows
 from aurora_release.data.store import Sample, Store
-from aurora_release.train.loss import IGNORED
 
 
 @dataclass(frozen=True)
@@ -34,20 +33,13 @@ class Batches:
 
     def step(self, step: int) -> tuple[list[MicroBatch], int]:
         """Return this rank's micro-batches, and how many labels the whole global batch has."""
-        first = step * self.global_batch
-        samples = [self._sample(first + offset) for offset in range(self.global_batch)]
-        labels = sum(int((sample.labels[1:] != IGNORED).sum()) for sample in samples)
-        return [_stack(rows) for rows in self._mine(samples)], labels
+        places = list(islice(self.order.places(step * self.global_batch), self.global_batch))
+        labels = sum(self.store.labels(place.source, place.window) for place in places)
+        mine = rows(self.global_batch, self.micro_batch, self.rank, self.ranks)
+        return [_stack([self._sample(places[at]) for at in row]) for row in mine], labels
 
-    def _sample(self, number: int) -> Sample:
-        place = self.order.place(number)
+    def _sample(self, place: Place) -> Sample:
         return self.store.sample(place.source, place.window)
-
-    def _mine(self, samples: list[Sample]) -> Iterator[list[Sample]]:
-        """Yield this rank's rows, micro-batch by micro-batch."""
-        stride = self.micro_batch * self.ranks
-        for begin in range(self.rank * self.micro_batch, self.global_batch, stride):
-            yield samples[begin : begin + self.micro_batch]
 
 
 def _stack(samples: list[Sample]) -> MicroBatch:

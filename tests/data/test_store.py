@@ -1,5 +1,6 @@
 """The store gives back what was put in, cut into samples that keep documents apart."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from aurora_release.data.store import Store
 from aurora_release.data.tokens import Tokens
 from aurora_release.data.writer import Writer
 from aurora_release.errors import AuroraError
+from aurora_release.evidence import digests
 from aurora_release.recipe import Source
 
 TEXT = Source(name="fi", path="x", language="fi", license="MPL-2.0")
@@ -75,3 +77,76 @@ def test_every_label_is_its_own_token_and_none_is_lost(tmp_path: Path) -> None:
 def test_a_folder_without_a_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(AuroraError, match="is not a token store"):
         Store(tmp_path)
+
+
+def _write(folder: Path, texts: list[Tokens], shard_bytes: int = 2**30) -> Writer:
+    folder.mkdir(exist_ok=True)
+    with Writer(folder, 8, 300, shard_bytes) as writer:
+        writer.add(TEXT, texts[writer.done(TEXT) :])
+        writer.add(PAIRS, [Tokens("p", [9, 8, 7, 6], 2, license="MIT")][writer.done(PAIRS) :])
+        writer.finish({"end_of_text": END})
+    return writer
+
+
+DOCUMENTS = [Tokens(f"d{n}", [END, *range(1, 2 + n % 7), END], 1) for n in range(50)]
+
+
+@pytest.mark.parametrize("shard_bytes", [2, 14, 60])
+def test_shards_of_any_size_hold_the_same_samples(tmp_path: Path, shard_bytes: int) -> None:
+    _write(tmp_path / "one", DOCUMENTS)
+    _write(tmp_path / "many", DOCUMENTS, shard_bytes)
+    one, many = Store(tmp_path / "one"), Store(tmp_path / "many")
+    assert len(one.shards) == 1
+    assert len(many.shards) == -(-many.tokens * 2 // shard_bytes)
+    for name, part in one.parts.items():
+        for window in range(part.windows):
+            assert np.array_equal(one.sample(name, window).tokens, many.sample(name, window).tokens)
+    many.check()
+
+
+def test_a_changed_shard_is_named(tmp_path: Path) -> None:
+    _write(tmp_path, DOCUMENTS, 60)
+    with (tmp_path / "tokens-00001.bin").open("r+b") as file:
+        file.write(b"\xff")
+    with pytest.raises(AuroraError, match=r"tokens-00001\.bin is not the shard"):
+        Store(tmp_path).check()
+
+
+def test_every_token_has_a_document_a_source_and_a_licence(tmp_path: Path) -> None:
+    _write(tmp_path, DOCUMENTS)
+    store = Store(tmp_path)
+    found: dict[str, int] = {}
+    for window in range(store.parts["fi"].windows):
+        for span in store.spans("fi", window):
+            (name,) = store.ids(span.document, span.document + 1)
+            assert store.license(span.document) == "MPL-2.0"
+            found[name] = found.get(name, 0) + span.high - span.low
+    assert found == {document.id: len(document.ids) for document in DOCUMENTS}
+    (pair,) = store.spans("pairs", 0)
+    assert store.license(pair.document) == "MIT"
+    assert store.parts["pairs"].licenses == {"MIT": 4}
+
+
+def test_labels_are_counted_without_reading_tokens(tmp_path: Path) -> None:
+    store = _store(tmp_path, length=3)
+    for name, part in store.parts.items():
+        for window in range(part.windows):
+            assert store.labels(name, window) == (store.sample(name, window).labels != -100).sum()
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 17, 49])
+def test_a_killed_writer_goes_on_and_writes_the_same_bytes(
+    tmp_path: Path, killed_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aurora_release.data.writer._SAVE_TOKENS", 20)
+    _write(tmp_path / "whole", DOCUMENTS, 60)
+
+    def dies() -> Iterator[Tokens]:
+        yield from DOCUMENTS[:killed_after]
+        raise KeyboardInterrupt
+
+    (tmp_path / "killed").mkdir()
+    with pytest.raises(KeyboardInterrupt), Writer(tmp_path / "killed", 8, 300, 60) as writer:
+        writer.add(TEXT, dies())
+    _write(tmp_path / "killed", DOCUMENTS, 60)
+    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
