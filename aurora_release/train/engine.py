@@ -31,6 +31,9 @@ def start(model: torch.nn.Module, train: Train, zero: Path) -> Any:
             model_parameters=_groups(model, train.weight_decay),
             config=configuration(train, zero, world_size()),
         )
+    if engine.zero_optimization_stage() == 0:
+        # in bf16 DeepSpeed takes a step with no gradient first, and counts it ever after
+        engine.basic_optimizer.state.clear()
     return engine
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from aurora_release import atomic
 from aurora_release.errors import AuroraError, Interrupted
@@ -36,6 +36,7 @@ class Loop:
     batches: Batches
     validation: Validation | None
     folder: Path
+    checkpoints: Checkpoints
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end of the stage and return the metrics of every step.
@@ -45,8 +46,7 @@ class Loop:
             AuroraError: the loss is no number, or the forgetting contract is broken.
         """
         steps = self.recipe.steps(self.stage)
-        checkpoints = Checkpoints(self.folder / "checkpoints", self.recipe.train.keep)
-        first, _ = checkpoints.resume(self.engine)
+        first, _ = self.checkpoints.resume(self.engine)
         metrics = _keep_metrics(self.folder / METRICS, first)
         if self.validation:
             self.validation.resume(first)
@@ -58,15 +58,16 @@ class Loop:
         with _stop_requests() as stop, (self.folder / METRICS).open("a", encoding="utf-8") as file:
             for step in range(first, steps):
                 metrics.append(self._step(step, steps))
-                file.write(json.dumps(metrics[-1]) + "\n")
-                file.flush()
+                _append(file, metrics[-1])
                 done = step + 1
                 error = self._validate(done, steps)
                 if done == steps and not error:
                     break
                 stopping = agreed(bool(stop))
                 if stopping or error or done % self.recipe.train.checkpoint_every == 0:
-                    checkpoints.save(self.engine, done, self._state(done))
+                    self.checkpoints.save(self.engine, done, self._state(done))
+                if stopping or error:
+                    self.checkpoints.settle()
                 if error:
                     raise error
                 if stopping:
@@ -154,6 +155,13 @@ def _keep_metrics(path: Path, steps: int) -> list[dict[str, Any]]:
     if rank() == 0:
         atomic.write_text(path, "".join(f"{line}\n" for line in lines))
     return [json.loads(line) for line in lines]
+
+
+def _append(file: TextIO, found: dict[str, Any]) -> None:
+    """Write the metrics of a step; ranks have the same ones, so one of them writes."""
+    if rank() == 0:
+        file.write(json.dumps(found) + "\n")
+        file.flush()
 
 
 @contextmanager

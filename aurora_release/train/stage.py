@@ -10,40 +10,53 @@ from aurora_release.run import Job
 from aurora_release.shipped import resolve
 
 if TYPE_CHECKING:
+    from aurora_release.train.loop import Loop
     from aurora_release.train.validate import Validation
 
 
 def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     """Train `stage` from the model in `source`; write model, metrics and loss curve."""
+    from aurora_release.train.export import export
+
+    loop = begin(job, stage, source)
+    metrics = loop.run()
+    export(loop.engine, source, job.folder)
+    loop.engine.destroy()
+    loop.checkpoints.settle()
+    shutil.rmtree(loop.checkpoints.folder)
+    return _measured(loop, metrics) | _watched(loop.recipe.train.watch, loop.validation)
+
+
+def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
+    """Return the loop of `stage`, ready to run: model, engine, batches, checkpoints."""
     import torch
     from transformers import AutoModelForCausalLM, set_seed
 
     from aurora_release.data.store import Store
     from aurora_release.train import engine as engines
     from aurora_release.train.batches import Batches
-    from aurora_release.train.export import export
+    from aurora_release.train.checkpoint import Checkpoints
+    from aurora_release.train.layout import layout
     from aurora_release.train.loop import Loop
     from aurora_release.train.validate import Validation
 
-    recipe = job.recipe
+    recipe, how = job.recipe, job.recipe.train
     set_seed(recipe.seed % 2**32)
     store = Store(job.before["data"])
     order = Order(recipe, stage, {name: part.windows for name, part in store.parts.items()})
-    dtype = torch.bfloat16 if engines.precision(recipe.train) == "bf16" else torch.float32
+    dtype = torch.bfloat16 if engines.precision(how) == "bf16" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
     model.config.use_cache = False
     model.train()
-    engine = engines.start(model, recipe.train, resolve(recipe.train.zero, job.beside))
+    engine = engines.start(model, how, resolve(how.zero, job.beside))
     batches = Batches(
-        store, order, recipe.train.global_batch, recipe.train.micro_batch,
-        engines.rank(), engines.world_size(),
-    )  # fmt: skip
-    validation = Validation(job, source, engine) if recipe.train.watch.validate_every else None
-    metrics = Loop(recipe, stage, engine, batches, validation, job.folder).run()
-    export(engine, source, job.folder)
-    engine.destroy()
-    shutil.rmtree(job.folder / "checkpoints")
-    return _measured(job, stage, order, metrics) | _watched(recipe.train.watch, validation)
+        store, order, how.global_batch, how.micro_batch, engines.rank(), engines.world_size()
+    )
+    checkpoints = Checkpoints(
+        job.folder / "checkpoints", how.keep, layout(engine, how), how.deterministic
+    )
+    validation = Validation(job, source, engine) if how.watch.validate_every else None
+    return Loop(recipe, stage, engine, batches, validation, job.folder, checkpoints)
 
 
 def _watched(watch: Watch, validation: "Validation | None") -> dict[str, Any]:
@@ -72,28 +85,28 @@ def _watched(watch: Watch, validation: "Validation | None") -> dict[str, Any]:
     }
 
 
-def _measured(
-    job: Job, stage: TrainStage, order: Order, metrics: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _measured(loop: "Loop", metrics: list[dict[str, Any]]) -> dict[str, Any]:
     import statistics
 
     import torch
 
     from aurora_release.train.engine import precision, world_size
 
+    order = loop.batches.order
     every = max(1, len(metrics) // 500)
     return {
         "steps": len(metrics),
         "tokens": metrics[-1]["tokens"],
         "labels": sum(entry["labels"] for entry in metrics),
-        "samples": dict(zip(sorted(stage.mixture), order.counts(), strict=True)),
+        "samples": dict(zip(sorted(loop.stage.mixture), order.counts(), strict=True)),
         "epochs": order.epochs(),
         "order": order.digest,
         "first_loss": metrics[0]["loss"],
         "last_loss": statistics.fmean(entry["loss"] for entry in metrics[-5:]),
         "tokens_per_second": statistics.median(entry["tokens_per_second"] for entry in metrics),
-        "precision": precision(job.recipe.train),
+        "precision": precision(loop.recipe.train),
         "ranks": world_size(),
         "threads": torch.get_num_threads(),
+        "layouts": loop.checkpoints.history,
         "loss": [[entry["step"], round(entry["loss"], 4)] for entry in metrics[::every]],
     }
