@@ -51,6 +51,7 @@ def configuration(train: Train, zero: Path, ranks: int) -> dict[str, Any]:
         "gradient_clipping": train.clip,
         "steps_per_print": 2**31,
         "bf16": {"enabled": precision(train) == "bf16"},
+        "torch_autocast": {"enabled": precision(train) == "autocast", "dtype": "bfloat16"},
         "optimizer": {
             "type": "AdamW",
             # torch's own AdamW: DeepSpeed's would be compiled on the spot, minutes long
@@ -61,7 +62,7 @@ def configuration(train: Train, zero: Path, ranks: int) -> dict[str, Any]:
 
 
 def precision(train: Train) -> str:
-    """Return `bf16` or `fp32`: what the recipe says, or what the hardware multiplies."""
+    """Return `bf16`, `autocast` or `fp32`: what the recipe says, or what the hardware has."""
     if train.precision != "auto":
         return train.precision
     return "bf16" if multiplies_bf16() else "fp32"
@@ -127,7 +128,8 @@ def _groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]
 
 
 _OURS = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps",
-         "gradient_clipping", "optimizer", "scheduler", "bf16", "fp16")  # fmt: skip
+         "gradient_clipping", "optimizer", "scheduler", "bf16", "fp16",
+         "torch_autocast")  # fmt: skip
 
 
 def _read(zero: Path) -> dict[str, Any]:

@@ -131,8 +131,9 @@ class Loop:
         for row in rows:
             device = self.engine.device
             loss = packed_loss(
-                self.engine, row.tokens.to(device), row.positions.to(device), row.labels.to(device)
-            )
+                self.engine, row.tokens.to(device), row.positions.to(device),
+                row.labels.to(device), self.recipe.train.loss_chunk,
+            )  # fmt: skip
             self.engine.backward(loss * share)
             self.engine.step()
             total += loss.detach().double().cpu()

@@ -29,11 +29,11 @@ def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
 
 def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
     """Return the loop of `stage`, ready to run: model, engine, batches, checkpoints."""
-    import torch
-    from transformers import AutoModelForCausalLM, set_seed
+    from transformers import set_seed
 
     from aurora_release.data.store import Store
     from aurora_release.train import engine as engines
+    from aurora_release.train import model as models
     from aurora_release.train.batches import Batches
     from aurora_release.train.checkpoint import Checkpoints
     from aurora_release.train.layout import layout
@@ -44,10 +44,7 @@ def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
     set_seed(recipe.seed % 2**32)
     store = Store(job.before["data"])
     order = Order(recipe, stage, {name: part.windows for name, part in store.parts.items()})
-    dtype = torch.bfloat16 if engines.precision(how) == "bf16" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
-    model.config.use_cache = False
-    model.train()
+    model = models.load(source, how)
     engine = engines.start(model, how, resolve(how.zero, job.beside))
     batches = Batches(
         store, order, how.global_batch, how.micro_batch, engines.rank(), engines.world_size()

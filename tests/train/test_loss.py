@@ -1,12 +1,30 @@
-"""Packed documents do not see each other."""
+"""The loss of packed rows: the documents' own, whatever is done to save time or memory."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from aurora_release.train.loss import packed_loss
+from aurora_release.recipe import Train, TrainStage
+from aurora_release.train import model as models
+from aurora_release.train.loss import cross_entropy, packed_loss
+
+
+def _train(**options: Any) -> Train:
+    stage = TrainStage(name="cap", tokens=1, mixture={"a": 1.0}, learning_rate=1e-3)
+    return Train(stages=(stage,), precision="fp32", **options)
+
+
+def _rows() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Two rows of two documents; the second document of the first row is a prompt and an answer."""
+    made = torch.Generator().manual_seed(0)
+    tokens = torch.randint(3, 300, (2, 48), generator=made)
+    positions = torch.cat([torch.arange(20), torch.arange(28)]).expand(2, -1)
+    labels = tokens.masked_fill(positions == 0, -100)
+    labels[0, 20:40] = -100
+    return tokens, positions, labels
 
 
 @pytest.mark.parametrize("family", ["tiny_llama", "tiny_bigcode"])
@@ -28,3 +46,62 @@ def test_packed_loss_is_the_sum_of_the_documents_own(
     assert loss(first, second) == pytest.approx(loss(first) + loss(second), rel=1e-5)
     other = torch.randint(3, 300, (1, 12))
     assert loss(other, second) - loss(other) == pytest.approx(loss(second), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_cross_entropy_is_torch_s_own(kind: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aurora_release.train.loss._NUMBERS", 5 * 70)
+    made = torch.Generator().manual_seed(0)
+    logits = (torch.randn(23, 70, generator=made) * 9).to(kind)
+    wanted = torch.randint(0, 70, (23,), generator=made)
+    ours, plain = (logits.clone().requires_grad_() for _ in range(2))
+    loss = cross_entropy(ours * 1, wanted)
+    expected = torch.nn.functional.cross_entropy(plain.float(), wanted, reduction="sum")
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    (loss * 0.3).backward()
+    (expected * 0.3).backward()
+    torch.testing.assert_close(ours.grad, plain.grad)
+
+
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_bigcode"])
+@pytest.mark.parametrize(
+    "options",
+    [{"loss_chunk": 7}, {"activation_checkpointing": True},
+     {"loss_chunk": 1000, "activation_checkpointing": True}],
+    ids=["chunks", "checkpointing", "both"],
+)  # fmt: skip
+def test_options_that_save_memory_change_neither_loss_nor_gradients(
+    family: str, options: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(family)
+    found = []
+    for train in (_train(), _train(**options)):
+        model = models.load(folder, train)
+        torch.manual_seed(0)  # gpt_bigcode has dropout, and recomputes it
+        loss = packed_loss(model, *_rows(), train.loss_chunk)
+        loss.backward()
+        found.append((loss.detach(), [weight.grad for weight in model.parameters()]))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-6, atol=0)
+    for plain, saving in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(saving, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_the_head_is_computed_where_there_is_a_label(tiny_llama: Path) -> None:
+    model = models.load(tiny_llama, _train())
+    rows = []
+    model.get_output_embeddings().register_forward_hook(
+        lambda head, given, logits: rows.append(logits.shape[:-1].numel())
+    )
+    tokens, positions, labels = _rows()
+    packed_loss(model, tokens, positions, labels)
+    assert rows == [int((labels[:, 1:] != -100).sum())]
+
+
+def test_rows_without_a_label_have_no_loss_and_a_gradient_of_zero(tiny_llama: Path) -> None:
+    tokens, positions, labels = _rows()
+    for chunk in (None, 5):
+        model = models.load(tiny_llama, _train())
+        loss = packed_loss(model, tokens, positions, labels.fill_(-100), chunk)
+        loss.backward()
+        assert loss.item() == 0
+        assert all(weight.grad.abs().sum() == 0 for weight in model.parameters())
