@@ -21,12 +21,16 @@ app = typer.Typer(
 safety = typer.Typer(help="Safety pairs and the filter.", no_args_is_help=True)
 app.add_typer(safety, name="safety")
 
+data = typer.Typer(help="The corpus, and what training reads of it.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped name.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to set, as in seed=7."),
 ]
 Runs = Annotated[Path, typer.Option(help="Where run folders are kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 
 
@@ -75,6 +79,28 @@ def serve(
     from aurora_release.serve.server import serve as start
 
     start(model, host=host, port=port, policy=policy, api_key_file=api_key_file)
+
+
+@data.command()
+def which(
+    recipe: RecipeName,
+    step: Annotated[int, typer.Option(help="Optimizer step, from 1 as in the log.")],
+    overrides: Overrides = None,
+    stage: Annotated[str | None, typer.Option(help="Training stage; the first.")] = None,
+    rank: Annotated[int, typer.Option(help="Only what this rank reads ...")] = 0,
+    ranks: Annotated[int, typer.Option(min=1, help="... of so many.")] = 1,
+    runs: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
+    """List the documents a step of training reads, with language, licence and replay share."""
+    from aurora_release import recipe as recipes
+    from aurora_release.data.which import lines
+    from aurora_release.data.which import which as find
+    from aurora_release.evidence import canonical
+
+    found, _ = recipes.load(recipe, tuple(overrides or ()))
+    answer = find(found, runs / found.name, step, stage, rank, ranks)
+    typer.echo(canonical(answer).decode() if json else "\n".join(lines(answer)))
 
 
 @safety.command()

@@ -1,7 +1,11 @@
 """A step's batch is the same whatever the number of ranks and the size of the micro-batch."""
 
+import json
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aurora_release import recipe
 from aurora_release.data.mixture import Order
@@ -19,25 +23,58 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         for name in ("help-en", "help-fi"):
             source = Source(name=name, path="x", language="fi", license="MPL-2.0")
             writer.add(source, [Tokens(f"{n}", [0, *range(n, n + 9), 0], 1) for n in range(1, 90)])
+        pairs = Source(name="safety-fi", path="x", language="fi", license="MIT", kind="pairs")
+        writer.add(pairs, [Tokens(f"p{n}", [n] * (1 + n % 9), n % 4) for n in range(1, 90)])
         writer.finish({"end_of_text": 0})
     return Store(folder)
 
 
-@pytest.mark.parametrize(("ranks", "micro"), [(1, 8), (1, 2), (2, 2), (2, 4), (4, 1), (4, 2)])
-def test_ranks_and_micro_batches_cut_the_same_global_batch(
-    store: Store, ranks: int, micro: int
-) -> None:
+Global = list[tuple[torch.Tensor, int]]
+
+
+def _batches(
+    store: Store, seed: int, mixture: dict[str, float], layout: tuple[int, int], steps: range
+) -> Global:
+    """Put together what all ranks of a layout read in some steps, as new processes would."""
+    ranks, micro = layout
+    stage = {"name": "cap", "tokens": 30 * 8 * 8, "learning_rate": 1e-4, "mixture": mixture}
     found, _ = recipe.load(
-        "demo", ("train.stages.0.mixture={help-en: 1, help-fi: 2}", "train.stages.0.replay=[]")
-    )
-    windows = {name: part.windows for name, part in store.parts.items()}
-    order = Order(found, found.train.stages[0], windows)
-    for step in (0, 3, 17):
-        whole, labels = Batches(store, order, 8, 8, 0, 1).step(step)
-        rows = []
-        for begin in range(8 // micro // ranks):
-            for rank in range(ranks):
-                mine, count = Batches(store, order, 8, micro, rank, ranks).step(step)
-                assert count == labels
-                rows.append(mine[begin].tokens)
-        assert torch.equal(torch.cat(rows), whole[0].tokens)
+        "demo", (f"seed={seed}", f"train.stages=[{json.dumps(stage)}]", "train.global_batch=8",
+                 "data.sequence_length=8"),
+    )  # fmt: skip
+    order = Order(found, found.train.stages[0], store.windows)
+    each = [Batches(store, order, 8, micro, rank, ranks) for rank in range(ranks)]
+    batches: Global = []
+    for step in steps:
+        read = [batch.step(step) for batch in each]
+        (labels,) = {count for _, count in read}
+        rows = [rows[turn].tokens for turn in range(8 // micro // ranks) for rows, _ in read]
+        assert [len(rows) for rows, _ in read] == [8 // micro // ranks] * ranks
+        batches.append((torch.cat(rows), labels))
+    return batches
+
+
+LAYOUTS = [(ranks, micro) for ranks in (1, 2, 4) for micro in (1, 2, 4, 8) if ranks * micro <= 8]
+WEIGHT = st.floats(0.01, 10).map(lambda weight: round(weight, 3))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 2**63 - 1),
+    st.fixed_dictionaries({"help-en": WEIGHT, "help-fi": WEIGHT, "safety-fi": WEIGHT}),
+    st.lists(st.tuples(st.sampled_from(LAYOUTS), st.integers(1, 12)), min_size=1, max_size=4),
+)
+def test_the_sequence_of_global_batches_outlives_kills_and_layouts(
+    store: Store, seed: int, mixture: dict[str, float], lives: list[tuple[tuple[int, int], int]]
+) -> None:
+    """`lives`: in which layout each life of the run goes on, and after how many steps it dies."""
+    whole = _batches(store, seed, mixture, (1, 8), range(30))
+    done = 0
+    for layout, steps in lives:
+        again = Store(store.folder)
+        for step, (rows, labels) in enumerate(
+            _batches(again, seed, mixture, layout, range(done, min(30, done + steps))), done
+        ):
+            assert torch.equal(rows, whole[step][0])
+            assert labels == whole[step][1]
+        done += steps
