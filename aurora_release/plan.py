@@ -76,7 +76,7 @@ def _train(recipe: Recipe, beside: Path, stage: TrainStage, source: str) -> Stag
     }  # fmt: skip
     sets = {f"watch.{name}": resolve(path, beside)
             for name, path in recipe.train.watch.sets.items()}  # fmt: skip
-    after = tuple(dict.fromkeys((source, "data", "base")))
+    after = tuple(dict.fromkeys((source, "data", "clean", "base")))
     return Stage(stage.name, after, decides, work, sets, resumes=True)
 
 

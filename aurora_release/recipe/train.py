@@ -24,13 +24,26 @@ class TrainStage(Part):
     schedule: Literal["cosine", "wsd", "infinite", "constant"] = "cosine"
     """After the warm-up: a cosine; constant, then a decay (warm-up-stable-decay); a cosine to a
     constant, then a decay (infinite); or constant."""
+    cooldown: Share = 0.25
+    """Share of the steps in which `infinite` falls to its constant."""
+    constant_learning_rate: Share = 0.5
+    """The constant of `infinite`, as a share of the learning rate."""
     decay: Share = 0.1
     """Share of the steps at the end in which `wsd` and `infinite` decay."""
     final_learning_rate: Share = 0.1
-    """Where the schedule ends, as a share of the learning rate."""
+    """Where a schedule that falls ends, as a share of the learning rate."""
     schedule_steps: Count | None = None
-    """Steps the schedule is drawn for, where it is longer than the stage (a run that stops
-    before its floor)."""
+    """Steps the schedule is drawn for, where they are more than the stage has (a stage that stops
+    before the decay)."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TrainStage":
+        parts = {"wsd": ("warmup", "decay"), "infinite": ("warmup", "cooldown", "decay")}
+        names = parts.get(self.schedule, ())
+        total = sum(float(getattr(self, name)) for name in names)
+        if total > 1:
+            raise ValueError(f"{' + '.join(names)} are {total:g}: they are shares of one stage")
+        return self
 
     @property
     def budget(self) -> int:

@@ -105,6 +105,12 @@ class Recipe(Part):
                         f"there are {', '.join(sorted(sources))}"
                     )
             _budgets(self, stage)
+        for stage in self.train.stages:
+            if stage.schedule_steps is not None and stage.schedule_steps < self.steps(stage):
+                raise ValueError(
+                    f"train.stages.{stage.name}: schedule_steps, {stage.schedule_steps}, are fewer "
+                    f"than the stage has, {self.steps(stage)}"
+                )
         _known_floors(self)
         folders = [stage.name for stage in self.train.stages]
         folders += [variant.name for variant in self.quantize]

@@ -2,33 +2,39 @@
 
 import json
 import logging
+import math
+import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+import torch
+
 from aurora_release import atomic
 from aurora_release.errors import AuroraError, Interrupted
+from aurora_release.evidence import canonical
 from aurora_release.recipe import Recipe, TrainStage
 from aurora_release.train.batches import Batches
 from aurora_release.train.checkpoint import Checkpoints
 from aurora_release.train.engine import agreed, rank
+from aurora_release.train.forgetting import breaches, broken
 from aurora_release.train.loss import packed_loss
-from aurora_release.train.schedule import learning_rate
+from aurora_release.train.schedule import learning_rate, phase
+from aurora_release.train.spikes import SKIPPED, Losses, Valve, record
 from aurora_release.train.validate import Validation
-from aurora_release.train.watch import breaches, broken
 
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Loop:
-    """One stage: an engine, its batches, and where to write."""
+    """One stage: an engine, its batches, what is watched, and where to write."""
 
     recipe: Recipe
     stage: TrainStage
@@ -37,120 +43,173 @@ class Loop:
     validation: Validation | None
     folder: Path
     checkpoints: Checkpoints
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    """A row for every step so far."""
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    """The record of every bad batch so far."""
+
+    def __post_init__(self) -> None:
+        self.watch = self.recipe.train.watch
+        self.steps = self.recipe.steps(self.stage)
+        self.valve = Valve(self.engine)
+        self.losses = Losses(self.watch)
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end of the stage and return the metrics of every step.
 
         Raises:
             Interrupted: SIGINT or SIGTERM came; a checkpoint was written first.
-            AuroraError: the loss is no number, or the forgetting contract is broken.
+            AuroraError: too many batches were bad, or the forgetting contract is broken; a
+                checkpoint was written first.
         """
-        steps = self.recipe.steps(self.stage)
-        first, _ = self.checkpoints.resume(self.engine)
-        metrics = _keep_metrics(self.folder / METRICS, first)
+        first = self._resume()
+        if error := self._error(first):
+            raise error
+        with _stop_requests() as stop, _opened(self.folder / METRICS) as file:
+            for step in range(first, self.steps):
+                self._keep(self._step(step), file)
+                error = self._error(step + 1)
+                if step + 1 < self.steps or error:
+                    self._save(step + 1, agreed(bool(stop)), error)
+        return self.metrics
+
+    def _resume(self) -> int:
+        """Go back to the newest checkpoint and return its step; forget what came after it."""
+        first, state = self.checkpoints.resume(self.engine)
+        self.losses = Losses(self.watch, state.get("losses", ()))
+        self.skipped = list(state.get("skipped", ()))
+        self.metrics = _keep_lines(self.folder / METRICS, first)
+        self._write_skipped()
         if self.validation:
             self.validation.resume(first)
-        if first:
-            rate = learning_rate(self.stage, first, steps)
-            log.info("%-14s goes on at step %d, learning rate %.3g", self.stage.name, first, rate)
-        if error := self._validate(first, steps):
+        if 0 < first < self.steps:
+            log.info(
+                "%-14s goes on at step %d, learning rate %.3g (%s)",
+                self.stage.name, first, learning_rate(self.stage, first, self.steps),
+                phase(self.stage, first, self.steps)[0],
+            )  # fmt: skip
+        return first
+
+    def _save(self, step: int, stopping: bool, error: AuroraError | None) -> None:
+        """Write a checkpoint where one is due, and stop where that is due."""
+        if stopping or error or step % self.recipe.train.checkpoint_every == 0:
+            self.checkpoints.save(self.engine, step, self._state(step))
+        if stopping or error:
+            self.checkpoints.settle()
+        if error:
             raise error
-        with _stop_requests() as stop, (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            for step in range(first, steps):
-                metrics.append(self._step(step, steps))
-                _append(file, metrics[-1])
-                done = step + 1
-                error = self._validate(done, steps)
-                if done == steps and not error:
-                    break
-                stopping = agreed(bool(stop))
-                if stopping or error or done % self.recipe.train.checkpoint_every == 0:
-                    self.checkpoints.save(self.engine, done, self._state(done))
-                if stopping or error:
-                    self.checkpoints.settle()
-                if error:
-                    raise error
-                if stopping:
-                    raise Interrupted(
-                        f"{self.stage.name} stopped after step {done} of {steps} and is saved; "
-                        "the same command goes on from there."
-                    )
-        return metrics
+        if stopping:
+            raise Interrupted(
+                f"{self.stage.name} stopped after step {step} of {self.steps} and is saved; "
+                "the same command goes on from there."
+            )
 
     def _state(self, step: int) -> dict[str, Any]:
-        """Return what a checkpoint keeps beside weights: the mean that `keep.best` compares."""
-        found = self.validation.history if self.validation else []
-        at = [line["bits_per_byte"] for line in found if line["step"] == step]
-        return {"bits_per_byte": at[0]} if at else {}
+        """Return what a checkpoint keeps of the watch, and the mean that `keep.best` compares."""
+        state: dict[str, Any] = {"losses": list(self.losses.last), "skipped": list(self.skipped)}
+        last = self.validation.history[-1:] if self.validation else []
+        if last and last[0]["step"] == step:
+            state["bits_per_byte"] = last[0]["bits_per_byte"]
+        return state
 
-    def _validate(self, step: int, steps: int) -> AuroraError | None:
-        """Measure where it is due; return the error of a broken contract that stops the run."""
-        watch = self.recipe.train.watch
-        if not self.validation or (step % (watch.validate_every or steps) and step != steps):
+    def _error(self, step: int) -> AuroraError | None:
+        """Return the error that training must end with after `step` steps, if any."""
+        if len(self.skipped) > min(self.watch.max_skips, self.steps - 1):
+            steps = ", ".join(str(entry["step"]) for entry in self.skipped)
+            return AuroraError(
+                f"{self.stage.name} skipped the batches of {len(self.skipped)} steps ({steps}), "
+                f"more than train.watch.max_skips ({self.watch.max_skips}). A checkpoint is "
+                f"written; {self.folder / SKIPPED} names every document. Mend the data, lower "
+                f"learning_rate ({self.stage.learning_rate:g}), or go on with a larger max_skips."
+            )
+        every = self.watch.validate_every or self.steps
+        if not self.validation or (step % every and step != self.steps):
             return None
-        found = breaches(self.validation.at(step), watch.floors)
-        return broken(self.stage.name, found, watch)
+        found = breaches(self.validation.at(step), self.watch.floors)
+        return broken(self.stage.name, found, self.watch)
 
-    def _step(self, step: int, steps: int) -> dict[str, Any]:
-        """Take one optimizer step and return its metrics."""
+    def _step(self, step: int) -> dict[str, Any]:
+        """Take one optimizer step, or skip a bad batch, and return the metrics."""
         began = time.perf_counter()
-        rate = learning_rate(self.stage, step, steps)
+        rate = learning_rate(self.stage, step, self.steps)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
         rows, labels = self.batches.step(step)
-        loss = self._accumulate(rows, labels)
-        if not loss == loss or loss == float("inf"):
-            raise AuroraError(
-                f"The loss of {self.stage.name} is {loss} at step {step + 1}: lower "
-                f"learning_rate ({self.stage.learning_rate}) of this stage. The last checkpoint "
-                "is from before."
-            )
-        seconds = time.perf_counter() - began
+        loss, fault = self._accumulate(rows, labels)
         tokens = self.recipe.train.global_batch * self.recipe.data.sequence_length
-        norm = self.engine.get_global_grad_norm()
-        found = {
+        return {
             "step": step + 1,
             "tokens": (step + 1) * tokens,
-            "loss": loss,
+            "loss": loss if math.isfinite(loss) else None,
             "learning_rate": rate,
-            # DeepSpeed without ZeRO clips, but does not say what the norm was
-            "gradient_norm": None if norm is None else float(norm),
+            "gradient_norm": _norm(self.engine),
             "labels": labels,
-            "tokens_per_second": tokens / seconds,
+            "skipped": fault,
+            "tokens_per_second": tokens / (time.perf_counter() - began),
         }
-        self._tell(found, steps)
-        return found
 
-    def _accumulate(self, rows: list[Any], labels: int) -> float:
-        """Run the micro-batches of a step and return the loss of the global batch in nats."""
-        import torch
+    def _accumulate(self, rows: list[Any], labels: int) -> tuple[float, str | None]:
+        """Run the micro-batches of a step and, unless they are bad, update the weights.
 
+        Returns the loss of the global batch in nats, and what is wrong with it.
+        """
         # DeepSpeed averages over micro-batches and ranks; what we want is the mean over labels
         share = len(rows) * self.batches.ranks / max(1, labels)
-        total = torch.zeros((), dtype=torch.float64)
-        for row in rows:
-            device = self.engine.device
+        device = self.engine.device
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        for number, row in enumerate(rows):
             loss = packed_loss(
                 self.engine, row.tokens.to(device), row.positions.to(device),
                 row.labels.to(device), self.recipe.train.loss_chunk,
             )  # fmt: skip
             self.engine.backward(loss * share)
-            self.engine.step()
-            total += loss.detach().double().cpu()
+            total += loss.detach().double()
+            if number + 1 < len(rows):
+                self.engine.step()
         if self.batches.ranks > 1:
             torch.distributed.all_reduce(total)
-        return float(total) / max(1, labels)
+        mean = float(total) / max(1, labels)
+        fault = self.losses.fault(mean)
+        self.valve.closed = fault is not None
+        return mean, self.valve.step() or fault
 
-    def _tell(self, found: dict[str, Any], steps: int) -> None:
-        left = (steps - found["step"]) * found["tokens"] / found["step"]
+    def _keep(self, found: dict[str, Any], file: TextIO) -> None:
+        """Keep the metrics of a step, and the record of its batch where that was skipped."""
+        self.metrics.append(found)
+        file.write(json.dumps(found) + "\n")
+        file.flush()
+        if found["skipped"] is None:
+            self.losses.last.append(found["loss"])
+            self._tell(found)
+            return
+        self.skipped.append(record(self.batches, found["step"], found))
+        self._write_skipped()
+        log.warning(
+            "%-14s step %d/%d  rolled back and skipped: %s; %s names its documents",
+            self.stage.name, found["step"], self.steps, found["skipped"], SKIPPED,
+        )  # fmt: skip
+
+    def _write_skipped(self) -> None:
+        path = self.folder / SKIPPED
+        if rank() == 0 and (self.skipped or path.exists()):
+            atomic.write_bytes(path, b"".join(canonical(entry) + b"\n" for entry in self.skipped))
+
+    def _tell(self, found: dict[str, Any]) -> None:
+        left = (self.steps - found["step"]) * found["tokens"] / found["step"]
         log.info(
             "%-14s step %d/%d  loss %.3f  lr %.2e  %.0f tokens/s  %.0f s left",
-            self.stage.name, found["step"], steps, found["loss"], found["learning_rate"],
+            self.stage.name, found["step"], self.steps, found["loss"], found["learning_rate"],
             found["tokens_per_second"], left / found["tokens_per_second"],
         )  # fmt: skip
 
 
-def _keep_metrics(path: Path, steps: int) -> list[dict[str, Any]]:
+def _norm(engine: Any) -> float | None:
+    """Return the norm of the last gradient; DeepSpeed without ZeRO does not say it in fp32."""
+    norm = engine.get_global_grad_norm()
+    return None if norm is None or not math.isfinite(float(norm)) else float(norm)
+
+
+def _keep_lines(path: Path, steps: int) -> list[dict[str, Any]]:
     """Return the metrics of the first `steps` steps and forget those that are trained again."""
     lines = path.read_text(encoding="utf-8").splitlines()[:steps] if path.exists() else []
     if rank() == 0:
@@ -158,11 +217,9 @@ def _keep_metrics(path: Path, steps: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def _append(file: TextIO, found: dict[str, Any]) -> None:
-    """Write the metrics of a step; ranks have the same ones, so one of them writes."""
-    if rank() == 0:
-        file.write(json.dumps(found) + "\n")
-        file.flush()
+def _opened(path: Path) -> TextIO:
+    """Return the file that rank 0 appends to; what other ranks write goes nowhere."""
+    return (path if rank() == 0 else Path(os.devnull)).open("a", encoding="utf-8")
 
 
 @contextmanager

@@ -24,7 +24,11 @@ def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     loop.engine.destroy()
     loop.checkpoints.settle()
     shutil.rmtree(loop.checkpoints.folder)
-    return _measured(loop, metrics) | _watched(loop.recipe.train.watch, loop.validation)
+    return {
+        **_measured(loop, metrics),
+        "skipped": loop.skipped,
+        **_watched(loop.recipe.train.watch, loop.validation),
+    }
 
 
 def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
@@ -58,7 +62,7 @@ def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
 
 def _watched(watch: Watch, validation: "Validation | None") -> dict[str, Any]:
     """Return the validation curves and the forgetting contract, kept or broken, as evidence."""
-    from aurora_release.train.watch import breaches
+    from aurora_release.train.forgetting import breaches
 
     if validation is None:
         return {}
@@ -91,19 +95,20 @@ def _measured(loop: "Loop", metrics: list[dict[str, Any]]) -> dict[str, Any]:
 
     order = loop.batches.order
     every = max(1, len(metrics) // 500)
+    trained = [entry for entry in metrics if not entry["skipped"]]
     return {
         "steps": len(metrics),
         "tokens": metrics[-1]["tokens"],
-        "labels": sum(entry["labels"] for entry in metrics),
+        "labels": sum(entry["labels"] for entry in trained),
         "samples": dict(zip(sorted(loop.stage.mixture), order.counts(), strict=True)),
         "epochs": order.epochs(),
         "order": order.digest,
-        "first_loss": metrics[0]["loss"],
-        "last_loss": statistics.fmean(entry["loss"] for entry in metrics[-5:]),
+        "first_loss": trained[0]["loss"],
+        "last_loss": statistics.fmean(entry["loss"] for entry in trained[-5:]),
         "tokens_per_second": statistics.median(entry["tokens_per_second"] for entry in metrics),
         "precision": precision(loop.recipe.train),
         "ranks": world_size(),
         "threads": torch.get_num_threads(),
         "layouts": loop.checkpoints.history,
-        "loss": [[entry["step"], round(entry["loss"], 4)] for entry in metrics[::every]],
+        "loss": [[entry["step"], round(entry["loss"], 4)] for entry in trained[::every]],
     }

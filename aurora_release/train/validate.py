@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 
 from aurora_release import atomic
+from aurora_release.data.documents import HELDOUT
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.bits import bits_per_byte, read_texts, take
 from aurora_release.evaluate.compare import Documents, paired_change
@@ -147,7 +148,7 @@ def fixed_texts(job: Job) -> dict[str, list[str]]:
         AuroraError: a file of `train.watch.sets` has no texts.
     """
     watch = job.recipe.train.watch
-    heldout = job.before["data"] / "heldout"
+    heldout = job.before["clean"] / HELDOUT
     files = {source.name: heldout / f"{source.name}.jsonl"
              for source in job.recipe.data.sources if source.kind == "text"}  # fmt: skip
     files |= {name: resolve(path, job.beside) for name, path in watch.sets.items()}

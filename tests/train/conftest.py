@@ -56,26 +56,42 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> P
     return path
 
 
+@pytest.fixture(scope="session")
+def group() -> Iterator[dict[str, str]]:
+    """The environment of a process group of one; DeepSpeed can join only one in its life."""
+    from aurora_release.log import quiet_libraries
+    from aurora_release.train.engine import join, leave
+
+    before = dict(os.environ)
+    quiet_libraries()
+    join()
+    mine = dict(os.environ)
+    _restore(before)
+    yield mine
+    leave()
+
+
+def _restore(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+
+
 @pytest.fixture(scope="module")
-def train() -> Iterator[Callable[..., Path]]:
+def train(group: dict[str, str]) -> Iterator[Callable[..., Path]]:
     """A function that trains in this process, without the evaluations: many runs, one import."""
     from aurora_release import recipe as recipes
-    from aurora_release.log import quiet_libraries
     from aurora_release.plan import plan
     from aurora_release.run import run
-    from aurora_release.train.engine import leave
 
     def train(reference: Path, runs: Path, *overrides: str) -> Path:
         """Return the run folder."""
         recipe, beside = recipes.load(str(reference), overrides)
-        wanted = {"base", "data", *(stage.name for stage in recipe.train.stages)}
+        wanted = {"base", "clean", "data", *(stage.name for stage in recipe.train.stages)}
         stages = [stage for stage in plan(recipe, beside) if stage.name in wanted]
         run(recipe, beside, stages, runs / recipe.name)
         return runs / recipe.name
 
     before = dict(os.environ)
-    quiet_libraries()
+    os.environ.update(group)
     yield train
-    leave()
-    os.environ.clear()
-    os.environ.update(before)  # the group that was joined is no group for other processes
+    _restore(before)
