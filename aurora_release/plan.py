@@ -70,6 +70,8 @@ def _train(recipe: Recipe, beside: Path, stage: TrainStage, source: str) -> Stag
 
     earlier = recipe.train.stages[: recipe.train.stages.index(stage) + 1]
     how = {key: value for key, value in _json(recipe.train).items() if key not in _NOT_DECIDING}
+    if recipe.train.average > 1:
+        how["checkpoint_every"] = recipe.train.checkpoint_every  # says which weights are averaged
     watch = {key: how["watch"][key] for key in _WATCH_DECIDING}
     decides = {
         **how, "watch": watch, "stages": [_json(part) for part in earlier], "seed": recipe.seed,

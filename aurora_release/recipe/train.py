@@ -132,7 +132,8 @@ class Train(Part):
     """Steps between checkpoints."""
     keep: Keep = Keep()
     average: Count = 1
-    """Export the mean of the weights of so many last checkpoints and the end of the stage."""
+    """Export the mean of so many weights: the end of the stage and the last checkpoints at
+    multiples of `checkpoint_every`."""
     watch: Watch = Watch()
     deterministic: bool = True
     """Refuse settings and kernels that do not repeat to the bit on the same hardware."""

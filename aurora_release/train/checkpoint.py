@@ -39,6 +39,8 @@ class Checkpoints:
         self.deterministic = deterministic
         self.history = layout.add([], 0, now)
         """The layouts the stage was trained under so far; the last is the present one."""
+        self.needed: frozenset[int] = frozenset()
+        """Steps whose checkpoints stay to the end, whatever `keep` says."""
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
 
@@ -50,7 +52,7 @@ class Checkpoints:
         their digests, the rename and the pruning follow in a thread (`settle` waits for it).
         """
         self.settle()
-        partial = self.folder / f"step-{step:09d}.partial"
+        partial = self._folder(step).with_suffix(".partial")
         mine = owned(engine)
         _require_space(mine, self.folder)
         if rank() == 0:
@@ -98,6 +100,23 @@ class Checkpoints:
         """Return the folders of the finished checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if path.suffix != ".partial")
 
+    def at(self, step: int) -> Path:
+        """Return the folder of the checkpoint after `step` steps.
+
+        Raises:
+            AuroraError: it is missing or damaged.
+        """
+        self.settle()
+        torch.distributed.barrier()
+        folder = self._folder(step)
+        manifest = _manifest(folder)
+        if agreed(manifest is None or bool(_broken(folder, manifest["files"]))):
+            raise AuroraError(
+                f"{folder} is missing or damaged, and train.average needs it. Run the stage again "
+                "with --redo, or set train.average to 1."
+            )
+        return folder
+
     def _publish(self, partial: Path, manifest: dict[str, Any]) -> None:
         """Give a written checkpoint its manifest and its name, then remove what is not kept."""
         files = evidence.digests(partial)
@@ -109,8 +128,12 @@ class Checkpoints:
             shutil.rmtree(final)
         atomic.publish_folder(partial, final)
         whole = self.whole()
-        for folder in set(whole) - _kept(whole, self.keep):
+        kept = _kept(whole, self.keep) | {self._folder(step) for step in self.needed}
+        for folder in set(whole) - kept:
             shutil.rmtree(folder)
+
+    def _folder(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}"
 
 
 def _kept(whole: list[Path], keep: Keep) -> set[Path]:

@@ -15,7 +15,8 @@ from aurora_release.errors import AuroraError
 from aurora_release.train.engine import rank
 from aurora_release.train.fragments import Fragment, Owned, owned, prepare, refresh
 
-_WEIGHT = "weight"
+WEIGHT = "weight"
+"""The name of the fp32 weights in a file, beside those of the optimizer's moments."""
 
 
 def write(mine: Owned, folder: Path, replicated: bool) -> None:
@@ -29,7 +30,7 @@ def write(mine: Owned, folder: Path, replicated: bool) -> None:
                 "DeepSpeed keeps the optimizer's moments where a checkpoint cannot reach them. "
                 "Remove nvme devices and partial offload (ratio) from the file of train.zero."
             )
-        for kind, tensor in {_WEIGHT: mine.tensors[number], **moments}.items():
+        for kind, tensor in {WEIGHT: mine.tensors[number], **moments}.items():
             tensors[f"{kind}/{number}"] = tensor.detach().view(-1)
     rows = [[f.name, f.begin, f.count, f.owner, f.offset] for f in fragments]
     about = {"fragments": json.dumps(rows), "step": str(mine.step())}
@@ -43,12 +44,12 @@ def read(engine: Any, folder: Path) -> None:
     prepare(engine)
     mine = owned(engine)
     with ExitStack() as stack:
-        files = _Files(folder, stack)
+        files = Files(folder, stack)
         kinds, step = files.about()
         for tensor in mine.tensors:
             _make_room(mine.optimizer, tensor, kinds, step)
         for fragment in mine.fragments:
-            places = {_WEIGHT: mine.tensors[fragment.owner], **mine.moments(fragment.owner)}
+            places = {WEIGHT: mine.tensors[fragment.owner], **mine.moments(fragment.owner)}
             for kind, tensor in places.items():
                 end = fragment.offset + fragment.count
                 files.fill(tensor.data.view(-1)[fragment.offset : end], kind, fragment)
@@ -63,7 +64,7 @@ def restore_chance(folder: Path) -> None:
             torch.cuda.set_rng_state(file.get_tensor("chance/cuda"))
 
 
-class _Files:
+class Files:
     """The files of all ranks, opened as they are needed, this rank's own first."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
@@ -77,7 +78,7 @@ class _Files:
         for file, places in self._files():
             if places:
                 kinds = {key.partition("/")[0] for key in file.keys()}  # noqa: SIM118
-                return sorted(kinds - {_WEIGHT, "chance"}), float(file.metadata()["step"])
+                return sorted(kinds - {WEIGHT, "chance"}), float(file.metadata()["step"])
         raise AssertionError("a checkpoint holds weights")
 
     def fill(self, target: Tensor, kind: str, wanted: Fragment) -> None:

@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 
 def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     """Train `stage` from the model in `source`; write model, metrics and loss curve."""
+    from aurora_release.train.average import average, snapshots
     from aurora_release.train.export import export
 
     loop = begin(job, stage, source)
+    means = snapshots(loop.recipe.train, loop.steps)
+    loop.checkpoints.needed = frozenset(means)
     metrics = loop.run()
+    average(loop.engine, loop.checkpoints, means)
     export(loop.engine, source, job.folder)
     loop.engine.destroy()
     loop.checkpoints.settle()
     shutil.rmtree(loop.checkpoints.folder)
     return {
         **_measured(loop, metrics),
+        "averaged": [*means, loop.steps],
         "skipped": loop.skipped,
         **_watched(loop.recipe.train.watch, loop.validation),
     }
