@@ -85,7 +85,17 @@ def describe(recipe: Recipe, stages: list[Stage], folder: Path) -> str:
             f"    {weight / total:6.1%}  {name}{'  (replay)' if name in stage.replay else ''}"
             for name, weight in stage.mixture.items()
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_repeats(recipe, folder)])
+
+
+def _repeats(recipe: Recipe, folder: Path) -> list[str]:
+    """Return a warning for each source that is read too often, where the corpus is counted."""
+    if not (folder / "data" / evidence.FILE).is_file():
+        return []
+    from aurora_release.data.mixture import repeats
+    from aurora_release.data.store import Store
+
+    return [f"  warning: {found}" for found in repeats(recipe, Store(folder / "data").windows)]
 
 
 def results(stages: list[Stage], folder: Path) -> str:

@@ -103,6 +103,33 @@ def which(
     typer.echo(canonical(answer).decode() if json else "\n".join(lines(answer)))
 
 
+@data.command()
+def report(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help="Folder to write; `report` in the run.")] = None,
+    json: Json = False,
+) -> None:
+    """Count the corpus by language, licence and stage; print tables, write JSON and a picture."""
+    from rich.console import Console
+
+    from aurora_release import recipe as recipes
+    from aurora_release.data import report as reports
+    from aurora_release.evidence import canonical
+
+    found, _ = recipes.load(recipe, tuple(overrides or ()))
+    folder = out or runs / found.name / "report"
+    answer = reports.write(found, runs / found.name, folder)
+    if json:
+        typer.echo(canonical(answer).decode())
+        return
+    Console().print(*reports.tables(answer), sep="\n\n")
+    for warning in answer["warnings"]:
+        typer.echo(f"warning: {warning}")
+    typer.echo(f"written to {folder / reports.JSON} and {folder / reports.PICTURE}")
+
+
 @safety.command()
 def fit(
     ledgers: Annotated[list[Path], typer.Argument(help="Ledgers of safety pairs.")],

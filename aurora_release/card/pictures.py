@@ -1,54 +1,38 @@
 """The pictures of a card: loss curves, and what training changed; same numbers, same bytes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FOLDER = "images"
+from aurora_release.picture import COLOURS, INK, QUIET, figure
 
-# Okabe and Ito 2008: told apart with every kind of colour vision
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-_INK, _QUIET = "#222222", "#d9d9d9"
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 15,
-    "text.color": _INK,
-    "axes.titlesize": 16,
-    "axes.edgecolor": "#888888",
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
+FOLDER = "images"
 
 
 def loss(curves: list[dict[str, Any]], path: Path) -> None:
     """Draw the loss of the training stages, one after the other."""
-    with _figure(path, height=4.6) as axes:
+    with figure(path, height=4.6) as axes:
         first = 0
         for number, curve in enumerate(curves):
             steps = [first + step for step, _ in curve["points"]]
             values = [value for _, value in curve["points"]]
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = COLOURS[number % len(COLOURS)]
             axes.plot(steps, values, color=colour, linewidth=1, alpha=0.35)
             axes.plot(steps, _smooth(values), color=colour, linewidth=3, label=curve["stage"])
             if first:
-                axes.axvline(first, color=_QUIET, linewidth=1.5, zorder=0)
+                axes.axvline(first, color=QUIET, linewidth=1.5, zorder=0)
             first = steps[-1]
         axes.set_title("Training loss", loc="left", fontweight="bold")
         axes.set_xlabel("optimizer step (thin: each step, thick: running mean)")
         axes.set_ylabel("nats per token")
         axes.set_xlim(left=0)
-        axes.grid(axis="y", color=_QUIET, linewidth=0.8)
+        axes.grid(axis="y", color=QUIET, linewidth=0.8)
         axes.legend(frameon=False, loc="upper right")
 
 
 def changes(models: list[str], rows: list[dict[str, Any]], path: Path) -> None:
     """Draw the change of bits per byte from the base model, a bar for each source and model."""
     thick = 0.8 / len(models)
-    with _figure(path, height=2.0 + len(rows) * (0.35 + 0.27 * len(models))) as axes:
+    with figure(path, height=2.0 + len(rows) * (0.35 + 0.27 * len(models))) as axes:
         for number, model in enumerate(models):
             cells = [next(cell for cell in row["cells"] if cell["model"] == model) for row in rows]
             places = [
@@ -59,7 +43,7 @@ def changes(models: list[str], rows: list[dict[str, Any]], path: Path) -> None:
                 for place, cell in zip(places, cells, strict=True)
                 if cell["change"] is not None
             ]
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = COLOURS[number % len(COLOURS)]
             axes.barh(
                 [place for place, _, _ in drawn], [value for _, value, _ in drawn],
                 height=thick * 0.88, color=colour, label=model,
@@ -73,7 +57,7 @@ def _label(axes: Any, place: float, value: float, interval: list[float] | None) 
     """Write a bar's value past its end, and its interval as a line."""
     ends = [100 * end for end in interval] if interval else [value, value]
     if interval:
-        axes.plot(ends, [place, place], color=_INK, linewidth=1.6)
+        axes.plot(ends, [place, place], color=INK, linewidth=1.6)
     fall = value < 0
     axes.annotate(
         f"{value:+.1f}".replace("-", "−"), (min(ends) if fall else max(ends), place),
@@ -85,7 +69,7 @@ def _label(axes: Any, place: float, value: float, interval: list[float] | None) 
 def _finish(axes: Any, sources: list[str]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.axvline(0, color=_INK, linewidth=1.2)
+    axes.axvline(0, color=INK, linewidth=1.2)
     axes.set_yticks(range(len(sources)), sources)
     axes.invert_yaxis()
     axes.use_sticky_edges = False
@@ -93,7 +77,7 @@ def _finish(axes: Any, sources: list[str]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=_QUIET, linewidth=0.8)
+    axes.grid(axis="x", color=QUIET, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_title("Bits per byte, change from the base model", loc="left", fontweight="bold")
     axes.set_xlabel("percent (left of zero is better; line: 95 % interval)")
@@ -108,16 +92,3 @@ def _smooth(values: list[float]) -> list[float]:
         for place in range(len(values))
         if (near := values[max(0, place - reach) : place + reach + 1])
     ]
-
-
-@contextmanager
-def _figure(path: Path, height: float) -> Iterator[Any]:
-    """Yield axes and write what was drawn on them as a PNG that holds no time and no version."""
-    from matplotlib import style
-    from matplotlib.figure import Figure
-
-    # without the settings of the person who runs this
-    with style.context(["default", _STYLE], after_reset=True):
-        figure = Figure(figsize=(7.2, height), dpi=150, layout="constrained")
-        yield figure.subplots()
-        figure.savefig(path, metadata={"Software": None})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heapify, heapreplace
 from itertools import islice
+from typing import Any
 
 from aurora_release.evidence import canonical, sha256
 from aurora_release.recipe import Recipe, TrainStage
@@ -126,7 +127,9 @@ class Order:
     def __init__(self, recipe: Recipe, stage: TrainStage, windows: Mapping[str, int]) -> None:
         self._seed = recipe.seed
         self._windows = windows
+        self._cap = recipe.data.max_epochs
         self._sources = sorted(stage.mixture)
+        self._replay = [name for name in self._sources if name in stage.replay]
         self._blend = Blend([stage.mixture[name] for name in self._sources])
         self._read = _read_before(recipe, stage)
         self.samples = recipe.steps(stage) * recipe.train.global_batch
@@ -171,6 +174,19 @@ class Order:
         return {
             name: (self._read.get(name, 0) + count) / self._windows[name]
             for name, count in zip(self._sources, self.counts(), strict=True)
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the evidence of a stage says about its order."""
+        counts = dict(zip(self._sources, self.counts(), strict=True))
+        epochs = self.epochs()
+        return {
+            "order": self.digest,
+            "samples": counts,
+            "epochs": epochs,
+            "max_epochs": self._cap,
+            "read_more_often": [name for name, number in epochs.items() if number > self._cap],
+            "replay": sum(counts[name] for name in self._replay) / self.samples,
         }
 
 

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 from aurora_release.data.documents import REPORT, documents
+from aurora_release.data.mixture import repeats
 from aurora_release.data.tokens import Encoder
 from aurora_release.evidence import sha256_file
 from aurora_release.recipe import Source
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 def build(job: Job) -> dict[str, Any]:
     """Write the token store; return counts by source."""
+    from aurora_release.data.store import Store
+    from aurora_release.data.vocabulary import fertility
     from aurora_release.data.writer import Writer
 
     base = job.before["base"]
@@ -31,7 +34,10 @@ def build(job: Job) -> dict[str, Any]:
             "tokenizer": sha256_file(base / "tokenizer.json"),
             "template": sha256_file(base / "chat_template.jinja"),
         })  # fmt: skip
-    return {"sources": counts}
+    store = Store(job.folder)
+    for sentence in repeats(job.recipe, store.windows):
+        log.warning("data           %s", sentence)
+    return {"sources": counts, "fertility": fertility(store.parts.values())}
 
 
 def _add(job: Job, source: Source, encoder: Encoder, writer: Any) -> dict[str, Any]:

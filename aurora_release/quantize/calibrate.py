@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,8 @@ def calibration(data: Path, recipe: Recipe, count: int) -> Calibration:
     from aurora_release.data.store import Store
 
     store = Store(data)
-    windows = {name: part.windows for name, part in store.parts.items()}
-    order = Order(recipe, recipe.train.stages[-1], windows)
-    places = [order.place(number) for number in range(count)]
+    order = Order(recipe, recipe.train.stages[-1], store.windows)
+    places = list(islice(order.places(0), count))
     samples = [store.sample(place.source, place.window) for place in places]
     return Calibration(
         tuple(_unpadded(sample.tokens.tolist(), store.end_of_text) for sample in samples),

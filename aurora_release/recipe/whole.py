@@ -123,7 +123,7 @@ class Recipe(Part):
         return math.ceil(stage.budget / (self.train.global_batch * self.data.sequence_length))
 
 
-_TAKEN = ("base", "clean", "data", "evidence", "images", "release")
+_TAKEN = ("base", "clean", "data", "evidence", "images", "release", "report")
 
 
 def _budgets(recipe: Recipe, stage: TrainStage) -> None:

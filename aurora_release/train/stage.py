@@ -52,7 +52,7 @@ def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
     recipe, how = job.recipe, job.recipe.train
     set_seed(recipe.seed % 2**32)
     store = Store(job.before["data"])
-    order = Order(recipe, stage, {name: part.windows for name, part in store.parts.items()})
+    order = Order(recipe, stage, store.windows)
     model = models.load(source, how)
     engine = engines.start(model, how, resolve(how.zero, job.beside))
     batches = Batches(
@@ -98,16 +98,13 @@ def _measured(loop: "Loop", metrics: list[dict[str, Any]]) -> dict[str, Any]:
 
     from aurora_release.train.engine import precision, world_size
 
-    order = loop.batches.order
     every = max(1, len(metrics) // 500)
     trained = [entry for entry in metrics if not entry["skipped"]]
     return {
         "steps": len(metrics),
         "tokens": metrics[-1]["tokens"],
         "labels": sum(entry["labels"] for entry in trained),
-        "samples": dict(zip(sorted(loop.stage.mixture), order.counts(), strict=True)),
-        "epochs": order.epochs(),
-        "order": order.digest,
+        **loop.batches.order.facts(),
         "first_loss": trained[0]["loss"],
         "last_loss": statistics.fmean(entry["loss"] for entry in trained[-5:]),
         "tokens_per_second": statistics.median(entry["tokens_per_second"] for entry in metrics),

@@ -18,7 +18,8 @@ from aurora_release.run import Job
 def _job(folder: Path, base: Path, texts: list[str], **data: object) -> Job:
     lines = (json.dumps({"id": f"page-{n}", "text": text}) for n, text in enumerate(texts))
     (folder / "fi.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    found, _ = recipe.load("demo")
+    stages = "[{name: cap, tokens: 1000, learning_rate: 0.001, mixture: {help-fi: 1}}]"
+    found, _ = recipe.load("demo", (f"train.stages={stages}",))
     source = found.data.sources[1].model_copy(update={"path": "fi.jsonl", "name": "help-fi"})
     whole = found.data.model_copy(update={"sources": (source,), **data})
     cleaned, out = folder / "clean", folder / "out"
