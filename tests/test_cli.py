@@ -48,7 +48,7 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> Non
         (("run", "dmeo"), "Did you mean demo?"),
         (
             ("run", "demo", "--until", "cpa"),
-            "cpa is not a stage of this recipe; they are base, data",
+            "cpa is not a stage of this recipe; they are base, clean, data",
         ),
         (("run", "demo", "--redo", "x"), "x is not a stage of this recipe"),
         (("verify", "nowhere"), "nowhere"),

@@ -18,8 +18,8 @@ def which(
 ) -> dict[str, Any]:
     """Return the documents of step number `step` (from 1, as in the log) of a stage of a run.
 
-    `rank` of `ranks` narrows the answer to what one process reads. A step that the watch skipped
-    is one of these numbers too: its documents were read and then left out.
+    `rank` of `ranks` narrows the answer to what one process reads. `skipped` says whether the
+    evidence of the stage has the step among those that the watch took back.
 
     Raises:
         AuroraError: no such stage, step or rank; or the run was trained in another order.
@@ -27,10 +27,9 @@ def which(
     store = Store(run / "data")
     chosen = _stage(recipe, stage)
     order = Order(recipe, chosen, store.windows)
-    _same_order(run / chosen.name, order)
+    trained = _trained(run / chosen.name, order)
     train = recipe.train
-    last = recipe.steps(chosen) + train.watch.max_skips
-    if not 1 <= step <= last:
+    if not 1 <= step <= recipe.steps(chosen):
         raise AuroraError(f"--step {step}: {chosen.name} has steps 1 to {recipe.steps(chosen)}.")
     if not 0 <= rank < ranks:
         raise AuroraError(f"--rank {rank}: ranks are counted from 0 to {ranks - 1} (--ranks).")
@@ -43,6 +42,7 @@ def which(
         "stage": chosen.name,
         "step": step,
         "first_sample": (step - 1) * train.global_batch,
+        "skipped": any(entry["step"] == step for entry in trained.get("skipped", ())),
         "tokens": tokens,
         "replay": replayed / tokens,
         **{key: _totals(documents, key) for key in ("source", "language", "license")},
@@ -62,7 +62,7 @@ def lines(answer: dict[str, Any]) -> Iterable[str]:
     yield (
         f"{answer['tokens']:>8}  tokens of {len(answer['documents'])} documents in step "
         f"{answer['step']} of {answer['stage']} (samples from {answer['first_sample']} on); "
-        f"{answer['replay']:.1%} replay"
+        f"{answer['replay']:.1%} replay{'; skipped in training' if answer['skipped'] else ''}"
     )
     for key in ("language", "license", "source"):
         shares = (f"{name} {tokens / answer['tokens']:.1%}" for name, tokens in answer[key].items())
@@ -78,16 +78,17 @@ def _stage(recipe: Recipe, name: str | None) -> TrainStage:
     return stages[name]
 
 
-def _same_order(folder: Path, order: Order) -> None:
-    """Refuse to answer for a stage that was trained in another order than the recipe now gives."""
+def _trained(folder: Path, order: Order) -> dict[str, Any]:
+    """Return the evidence of a stage that is done; refuse one that was trained in another order."""
     if not (folder / evidence.FILE).is_file():
-        return
-    trained = evidence.measured(evidence.read(folder / evidence.FILE)).get("order")
-    if trained != order.digest:
+        return {}
+    found = evidence.measured(evidence.read(folder / evidence.FILE))
+    if found["order"] != order.digest:
         raise AuroraError(
-            f"{folder} was trained in another order (its evidence says {str(trained)[:12]}…, the "
+            f"{folder} was trained in another order (its evidence says {found['order'][:12]}…, the "
             f"recipe {order.digest[:12]}…). Ask with the recipe and the overrides of that run."
         )
+    return found
 
 
 def _documents(store: Store, places: Iterable[Place]) -> list[dict[str, Any]]:

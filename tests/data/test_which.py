@@ -2,13 +2,18 @@
 
 import json
 import random
+import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from aurora_release.cli import app
+from aurora_release.data.mixture import Order
+from aurora_release.data.store import Store
 from aurora_release.data.which import which
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Recipe
@@ -53,16 +58,30 @@ def test_what_cannot_be_answered_says_why(two_stages: Recipe, run: Path) -> None
         which(two_stages, run, 1, rank=2, ranks=2)
 
 
-def test_an_answer_for_another_order_is_refused(two_stages: Recipe, run: Path) -> None:
+@contextmanager
+def _evidence(folder: Path, **measured: object) -> Iterator[None]:
+    folder.mkdir()
     statement = {
         "predicateType": "urn:aurora-release:stage:v1",
-        "predicate": {"measured": {"order": "another"}},
+        "predicate": {"measured": measured},
     }
-    (run / "cat").mkdir()
-    (run / "cat" / "evidence.json").write_text(json.dumps(statement), encoding="utf-8")
-    with pytest.raises(AuroraError, match="was trained in another order"):
+    (folder / "evidence.json").write_text(json.dumps(statement), encoding="utf-8")
+    yield
+    shutil.rmtree(folder)
+
+
+def test_an_answer_for_another_order_is_refused(two_stages: Recipe, run: Path) -> None:
+    with (
+        _evidence(run / "cat", order="another"),
+        pytest.raises(AuroraError, match="was trained in another order"),
+    ):
         which(two_stages, run, 1, "cat")
-    (run / "cat" / "evidence.json").unlink()
+
+
+def test_a_step_that_training_took_back_is_called_skipped(two_stages: Recipe, run: Path) -> None:
+    order = Order(two_stages, two_stages.train.stages[1], Store(run / "data").windows)
+    with _evidence(run / "cat", order=order.digest, skipped=[{"step": 4}]):
+        assert [which(two_stages, run, step, "cat")["skipped"] for step in (3, 4)] == [False, True]
 
 
 def test_the_command_prints_documents_and_totals(
