@@ -1,7 +1,9 @@
 """What the commands over a whole recipe do, and what they print."""
 
 import logging
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +14,9 @@ from aurora_release.plan import plan
 from aurora_release.recipe import Recipe
 from aurora_release.run import Stage
 from aurora_release.run import run as run_stages
+
+if TYPE_CHECKING:
+    from aurora_release.train.launch import Launch
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +39,35 @@ def run(
         return folder
     run_stages(recipe, beside, stages, folder, frozenset(redo))
     typer.echo(results(stages, folder))
+    return folder
+
+
+def train(
+    reference: str,
+    overrides: tuple[str, ...],
+    runs: Path,
+    name: str | None,
+    launch: "Launch",
+    dry_run: bool = False,
+) -> Path:
+    """Do the training stages of a recipe, up to `name`, and what they need; evaluate nothing.
+
+    Raises:
+        AuroraError: `--launch slurm` outside an allocation; a batch file was written.
+    """
+    recipe, beside = recipes.load(reference, overrides)
+    name = name or recipe.train.stages[-1].name
+    stages = _needed(plan(recipe, beside, launch), name)
+    folder = runs / recipe.name
+    if dry_run:
+        typer.echo(describe(recipe, stages, folder))
+        return folder
+    if launch.how == "slurm" and "SLURM_JOB_ID" not in os.environ:
+        from aurora_release.train.slurm import write
+
+        typer.echo(write(folder, launch, [reference, *overrides, "--runs", str(runs)], name))
+        return folder
+    run_stages(recipe, beside, stages, folder)
     return folder
 
 
@@ -108,6 +142,16 @@ def results(stages: list[Stage], folder: Path) -> str:
         if stage.name.startswith("evaluate-")
     }
     return table(measured) if measured else ""
+
+
+def _needed(stages: list[Stage], name: str) -> list[Stage]:
+    """Return a stage and those it is made from, in order."""
+    _known((name,), stages)
+    needed = {name}
+    for stage in reversed(stages):
+        if stage.name in needed:
+            needed |= set(stage.after)
+    return [stage for stage in stages if stage.name in needed]
 
 
 def _until(stages: list[Stage], name: str | None) -> list[Stage]:

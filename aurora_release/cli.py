@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,6 +30,7 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to set, as in seed=7."),
 ]
 Runs = Annotated[Path, typer.Option(help="Where run folders are kept.")]
+Launcher = Literal["none", "torchrun", "deepspeed", "slurm"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 
@@ -47,6 +48,26 @@ def run(
     from aurora_release import chain
 
     chain.run(recipe, tuple(overrides or ()), runs, until, tuple(redo or ()), dry_run)
+
+
+@app.command()
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    stage: Annotated[str | None, typer.Option(help="The last stage to train.")] = None,
+    launch: Annotated[Launcher, typer.Option(help="What starts the ranks.")] = "none",
+    ranks: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines they run on.")] = 1,
+    hostfile: Annotated[Path | None, typer.Option(help="DeepSpeed's list of machines.")] = None,
+    runs: Runs = Path("runs"),
+    dry_run: DryRun = False,
+) -> None:
+    """Train the stages of RECIPE, on one process or many; the same command goes on."""
+    from aurora_release import chain
+    from aurora_release.train.launch import Launch
+
+    how = Launch(launch, ranks, nodes, hostfile)
+    chain.train(recipe, tuple(overrides or ()), runs, stage, how, dry_run)
 
 
 @app.command()

@@ -1,23 +1,26 @@
 """The stages of a recipe, in order: recipe -> stage -> evidence -> next stage."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aurora_release.recipe import Quantization, Recipe, TrainStage
 from aurora_release.run import Job, Stage
 from aurora_release.safety import policy
 from aurora_release.shipped import resolve, shipped
 
+if TYPE_CHECKING:
+    from aurora_release.train.launch import Launch
 
-def plan(recipe: Recipe, beside: Path) -> list[Stage]:
-    """Return every stage from the base model to the release."""
+
+def plan(recipe: Recipe, beside: Path, launch: "Launch | None" = None) -> list[Stage]:
+    """Return every stage from the base model to the release; `launch` starts training's ranks."""
     stages = [
         _base(recipe, beside), _clean(recipe, beside), _data(recipe),
         _evaluate(recipe, beside, "base"),
     ]  # fmt: skip
     source = "base"
     for stage in recipe.train.stages:
-        stages.append(_train(recipe, beside, stage, source))
+        stages.append(_train(recipe, beside, stage, source, launch))
         source = stage.name
     stages.append(_evaluate(recipe, beside, source))
     for variant in recipe.quantize:
@@ -62,8 +65,14 @@ def _data(recipe: Recipe) -> Stage:
     return Stage("data", ("base", "clean"), decides, work, resumes=True)
 
 
-def _train(recipe: Recipe, beside: Path, stage: TrainStage, source: str) -> Stage:
+def _train(
+    recipe: Recipe, beside: Path, stage: TrainStage, source: str, launch: "Launch | None"
+) -> Stage:
     def work(job: Job) -> dict[str, Any]:
+        if launch and launch.ranks > 1:
+            from aurora_release.train.launch import train as train_on_ranks
+
+            return train_on_ranks(job, stage, job.before[source], launch)
         from aurora_release.train.stage import train
 
         return train(job, stage, job.before[source])
@@ -85,7 +94,7 @@ def _train(recipe: Recipe, beside: Path, stage: TrainStage, source: str) -> Stag
 # what changes where or how fast the same training runs, not what it trains on
 _NOT_DECIDING = (
     "stages", "checkpoint_every", "keep", "micro_batch", "zero", "activation_checkpointing",
-    "loss_chunk", "compile",
+    "loss_chunk", "compile", "deterministic",
 )  # fmt: skip
 # floors and the times of measuring may change under way: a breach must not cost the training
 _WATCH_DECIDING = ("spike", "window", "bytes_per_source", "sets")

@@ -61,7 +61,7 @@ def test_wheel_brings_every_shipped_file(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("train", "serve/policies", "model_card"):
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and path.name != "README.md" and path.suffix != ".sbatch":
+            if path.is_file() and path.name != "README.md":
                 assert f"aurora_release/_shipped/{path.relative_to(ROOT).as_posix()}" in names
     assert {name.split("/")[0] for name in names} <= {
         "aurora_release", f"aurora_release-{aurora_release.__version__}.dist-info",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aurora_release.data.mixture import Order, Place, rows
 from aurora_release.data.store import Sample, Store
+from aurora_release.evidence import canonical, sha256
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,18 @@ class Batches:
 
     def step(self, step: int) -> tuple[list[MicroBatch], int]:
         """Return this rank's micro-batches, and how many labels the whole global batch has."""
-        places = list(islice(self.order.places(step * self.global_batch), self.global_batch))
+        places = self._places(step)
         labels = sum(self.store.labels(place.source, place.window) for place in places)
         mine = rows(self.global_batch, self.micro_batch, self.rank, self.ranks)
         return [_stack([self._sample(places[at]) for at in row]) for row in mine], labels
+
+    def digest(self, step: int) -> str:
+        """Return a short digest of which samples the global batch of a step has, in order."""
+        places = [[place.source, place.window] for place in self._places(step)]
+        return sha256(canonical(places))[:16]
+
+    def _places(self, step: int) -> list[Place]:
+        return list(islice(self.order.places(step * self.global_batch), self.global_batch))
 
     def _sample(self, place: Place) -> Sample:
         return self.store.sample(place.source, place.window)

@@ -92,6 +92,8 @@ class Checkpoints:
             shards.read(engine, folder)
             if before["ranks"] == world_size():
                 shards.restore_chance(folder)
+            else:
+                torch.manual_seed(torch.initial_seed() + manifest["step"])
             self.history = layout.add(manifest["layouts"], manifest["step"], _bare(now))
             return int(manifest["step"]), dict(manifest["state"])
         return 0, {}
@@ -116,6 +118,12 @@ class Checkpoints:
                 "with --redo, or set train.average to 1."
             )
         return folder
+
+    def remove(self) -> None:
+        """Remove all checkpoints, once the stage is done and exported."""
+        self.settle()
+        if rank() == 0:
+            shutil.rmtree(self.folder)
 
     def _publish(self, partial: Path, manifest: dict[str, Any]) -> None:
         """Give a written checkpoint its manifest and its name, then remove what is not kept."""

@@ -1,5 +1,6 @@
 """A DeepSpeed engine from a recipe: process group, configuration, precision."""
 
+import hashlib
 import json
 import os
 import socket
@@ -85,6 +86,17 @@ def agreed(wanted: bool) -> bool:
     flag = torch.tensor([wanted], dtype=torch.int32, device=_device())
     torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
     return bool(flag.item())
+
+
+def meet() -> None:
+    """Wait until every rank is here."""
+    torch.distributed.barrier()
+
+
+def seed(number: int, stage: str) -> None:
+    """Give every rank chances of its own in a stage (dropout), the same ones in every run."""
+    digest = hashlib.sha256(f"{number}:{stage}:{rank()}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:4], "big"))
 
 
 def join() -> None:

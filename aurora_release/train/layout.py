@@ -6,25 +6,32 @@ from typing import Any
 
 import torch
 
+from aurora_release import evidence
 from aurora_release.environment import environment
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Train
 
 log = logging.getLogger(__name__)
 
-_CHOSEN = ("ranks", "zero", "offload", "micro_batch")
+_CHOSEN = (
+    "ranks", "zero", "zero_file", "micro_batch", "activation_checkpointing", "loss_chunk",
+    "compile",
+)  # fmt: skip
 
 
 def layout(engine: Any, train: Train) -> dict[str, Any]:
     """Return everything beside the recipe that decides the bits of a step, as JSON."""
     from aurora_release.train.engine import precision, world_size
 
-    zero = engine.config["zero_optimization"]
+    file = {key: value for key, value in engine.config.items() if key.startswith("zero")}
     return {
         "ranks": world_size(),
         "zero": engine.zero_optimization_stage(),
-        "offload": "offload_optimizer" in zero or "offload_param" in zero,
+        "zero_file": evidence.sha256(evidence.canonical(file))[:12],
         "micro_batch": train.micro_batch,
+        "activation_checkpointing": train.activation_checkpointing,
+        "loss_chunk": train.loss_chunk,
+        "compile": train.compile,
         "precision": precision(train),
         "threads": torch.get_num_threads(),
         "hardware": _hardware(),

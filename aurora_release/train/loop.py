@@ -22,6 +22,7 @@ from aurora_release.train.batches import Batches
 from aurora_release.train.checkpoint import Checkpoints
 from aurora_release.train.engine import agreed, rank
 from aurora_release.train.forgetting import breaches, broken
+from aurora_release.train.launch import FOLDER, STOP
 from aurora_release.train.loss import packed_loss
 from aurora_release.train.schedule import learning_rate, phase
 from aurora_release.train.spikes import SKIPPED, Losses, Valve, record
@@ -70,7 +71,8 @@ class Loop:
                 self._keep(self._step(step), file)
                 error = self._error(step + 1)
                 if step + 1 < self.steps or error:
-                    self._save(step + 1, agreed(bool(stop)), error)
+                    asked = bool(stop) or (self.folder / FOLDER / STOP).exists()
+                    self._save(step + 1, agreed(asked), error)
         return self.metrics
 
     def _resume(self) -> int:
@@ -144,6 +146,7 @@ class Loop:
             "learning_rate": rate,
             "gradient_norm": _norm(self.engine),
             "labels": labels,
+            "samples": self.batches.digest(step),
             "skipped": fault,
             "tokens_per_second": tokens / (time.perf_counter() - began),
         }

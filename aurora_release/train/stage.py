@@ -1,6 +1,5 @@
 """A training stage: from the model of the stage before to a new one."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +25,7 @@ def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     average(loop.engine, loop.checkpoints, means)
     export(loop.engine, source, job.folder)
     loop.engine.destroy()
-    loop.checkpoints.settle()
-    shutil.rmtree(loop.checkpoints.folder)
+    loop.checkpoints.remove()
     return {
         **_measured(loop, metrics),
         "averaged": [*means, loop.steps],
@@ -55,6 +53,7 @@ def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
     order = Order(recipe, stage, store.windows)
     model = models.load(source, how)
     engine = engines.start(model, how, resolve(how.zero, job.beside))
+    engines.seed(recipe.seed, stage.name)
     batches = Batches(
         store, order, how.global_batch, how.micro_batch, engines.rank(), engines.world_size()
     )
