@@ -193,10 +193,10 @@ def _outcome(job: Job, stage: TrainStage, ranks: int, gone: list[int]) -> dict[s
     number, message = _first_failure(found, gone)
     lines = _last_lines(folder, number)
     saved = sorted((job.folder / "checkpoints").glob("step-?????????"))
-    kept = f"The last checkpoint is {saved[-1]}" if saved else "There is no checkpoint yet"
+    kept = f"goes on from {saved[-1].name}" if saved else "begins again: no checkpoint yet"
     raise AuroraError(
         f"{stage.name}: rank {number} of {ranks} failed and the others were stopped. {message}\n"
-        f"{lines}{kept}; the same command goes on from there. Logs: {folder}"
+        f"{lines}The same command {kept}. Logs: {folder}"
     )
 
 

@@ -21,7 +21,7 @@ def test_shipped_files_are_filled_in(path: Path) -> None:
     assert config["train_batch_size"] == 8
     assert config["train_micro_batch_size_per_gpu"] == 2
     assert config["bf16"] == {"enabled": True}
-    assert config["zero_optimization"]["stage"] == int(path.stem[-1])
+    assert config["zero_optimization"]["stage"] == int(path.stem[len("zero")])
 
 
 def test_batch_that_does_not_divide_by_the_ranks_is_refused() -> None:
