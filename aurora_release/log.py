@@ -4,11 +4,12 @@ import logging
 import os
 import sys
 import warnings
+from typing import Any
 
 
 def configure(verbose: bool = False) -> None:
     """Send the package's log to stderr and quiet the libraries below it."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("aurora_release")
     logger.handlers = [handler]
@@ -42,3 +43,11 @@ def quiet_libraries() -> None:
 def _accelerator() -> str:
     """Return what DeepSpeed runs on, found without importing torch."""
     return "cuda" if os.path.exists("/dev/nvidiactl") else "cpu"
+
+
+class _Stderr(logging.StreamHandler[Any]):
+    """Writes to what is standard error now: a live display puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)

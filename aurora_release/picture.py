@@ -1,6 +1,6 @@
 """The look of every picture: colours, type, and a PNG of the same bytes for the same numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,3 +36,13 @@ def figure(path: Path, height: float, panels: int = 1) -> Iterator[Any]:
         drawn = Figure(figsize=(7.2, height), dpi=150, layout="constrained")
         yield drawn.subplots(panels)
         drawn.savefig(path, metadata={"Software": None})
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """Return a centred mean over about a tenth of the values."""
+    reach = max(2, len(values) // 20)
+    return [
+        sum(near) / len(near)
+        for place in range(len(values))
+        if (near := values[max(0, place - reach) : place + reach + 1])
+    ]

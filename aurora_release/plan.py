@@ -94,7 +94,7 @@ def _train(
 # what changes where or how fast the same training runs, not what it trains on
 _NOT_DECIDING = (
     "stages", "checkpoint_every", "keep", "micro_batch", "zero", "activation_checkpointing",
-    "loss_chunk", "compile", "deterministic",
+    "loss_chunk", "compile", "deterministic", "tensorboard",
 )  # fmt: skip
 # floors and the times of measuring may change under way: a breach must not cost the training
 _WATCH_DECIDING = ("spike", "window", "bytes_per_source", "sets")

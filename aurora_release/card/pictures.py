@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from aurora_release.picture import COLOURS, INK, QUIET, figure
+from aurora_release.picture import COLOURS, INK, QUIET, figure, smooth
 
 FOLDER = "images"
 
@@ -17,7 +17,7 @@ def loss(curves: list[dict[str, Any]], path: Path) -> None:
             values = [value for _, value in curve["points"]]
             colour = COLOURS[number % len(COLOURS)]
             axes.plot(steps, values, color=colour, linewidth=1, alpha=0.35)
-            axes.plot(steps, _smooth(values), color=colour, linewidth=3, label=curve["stage"])
+            axes.plot(steps, smooth(values), color=colour, linewidth=3, label=curve["stage"])
             if first:
                 axes.axvline(first, color=QUIET, linewidth=1.5, zorder=0)
             first = steps[-1]
@@ -82,13 +82,3 @@ def _finish(axes: Any, sources: list[str]) -> None:
     axes.set_title("Bits per byte, change from the base model", loc="left", fontweight="bold")
     axes.set_xlabel("percent (left of zero is better; line: 95 % interval)")
     axes.figure.legend(frameon=False, ncols=4, loc="outside lower center")
-
-
-def _smooth(values: list[float]) -> list[float]:
-    """Return a centred mean over about a tenth of the values."""
-    reach = max(2, len(values) // 20)
-    return [
-        sum(near) / len(near)
-        for place in range(len(values))
-        if (near := values[max(0, place - reach) : place + reach + 1])
-    ]

@@ -135,6 +135,8 @@ class Train(Part):
     """Export the mean of so many weights: the end of the stage and the last checkpoints at
     multiples of `checkpoint_every`."""
     watch: Watch = Watch()
+    tensorboard: bool = False
+    """Write TensorBoard event files into the stage's folder as well."""
     deterministic: bool = True
     """Refuse settings and kernels that do not repeat to the bit on the same hardware."""
 

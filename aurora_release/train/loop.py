@@ -1,16 +1,14 @@
 """The training loop of one stage."""
 
-import json
 import logging
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
@@ -18,10 +16,12 @@ from aurora_release import atomic
 from aurora_release.errors import AuroraError, Interrupted
 from aurora_release.evidence import canonical
 from aurora_release.recipe import Recipe, TrainStage
+from aurora_release.train import report
 from aurora_release.train.batches import Batches
 from aurora_release.train.checkpoint import Checkpoints
 from aurora_release.train.engine import agreed, rank
 from aurora_release.train.forgetting import breaches, broken
+from aurora_release.train.journal import Journal
 from aurora_release.train.launch import FOLDER, STOP
 from aurora_release.train.loss import packed_loss
 from aurora_release.train.schedule import learning_rate, phase
@@ -29,8 +29,6 @@ from aurora_release.train.spikes import SKIPPED, Losses, Valve, record
 from aurora_release.train.validate import Validation
 
 log = logging.getLogger(__name__)
-
-METRICS = "metrics.jsonl"
 
 
 @dataclass
@@ -44,8 +42,6 @@ class Loop:
     validation: Validation | None
     folder: Path
     checkpoints: Checkpoints
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    """A row for every step so far."""
     skipped: list[dict[str, Any]] = field(default_factory=list)
     """The record of every bad batch so far."""
 
@@ -64,23 +60,39 @@ class Loop:
                 checkpoint was written first.
         """
         first = self._resume()
+        try:
+            with _stop_requests() as stop, self._journal(first) as self.journal:
+                self._train(first, stop)
+        except AuroraError as error:
+            self._report(str(error))
+            raise
+        self._report(f"Done: {self.steps:,} steps.")
+        return self.journal.rows
+
+    def _train(self, first: int, stop: list[int]) -> None:
+        """Take the steps that are left."""
         if error := self._error(first):
             raise error
-        with _stop_requests() as stop, _opened(self.folder / METRICS) as file:
-            for step in range(first, self.steps):
-                self._keep(self._step(step), file)
-                error = self._error(step + 1)
-                if step + 1 < self.steps or error:
-                    asked = bool(stop) or (self.folder / FOLDER / STOP).exists()
-                    self._save(step + 1, agreed(asked), error)
-        return self.metrics
+        for step in range(first, self.steps):
+            self._keep(self._step(step))
+            error = self._error(step + 1)
+            if step + 1 < self.steps or error:
+                asked = bool(stop) or (self.folder / FOLDER / STOP).exists()
+                self._save(step + 1, agreed(asked), error)
+
+    def _report(self, state: str) -> None:
+        if rank() == 0:
+            report.write(self, state)
+
+    def _journal(self, first: int) -> Journal:
+        board = self.recipe.train.tensorboard
+        return Journal(self.folder, self.stage.name, first, self.steps, board)
 
     def _resume(self) -> int:
         """Go back to the newest checkpoint and return its step; forget what came after it."""
         first, state = self.checkpoints.resume(self.engine)
         self.losses = Losses(self.watch, state.get("losses", ()))
         self.skipped = list(state.get("skipped", ()))
-        self.metrics = _keep_lines(self.folder / METRICS, first)
         self._write_skipped()
         if self.validation:
             self.validation.resume(first)
@@ -127,7 +139,9 @@ class Loop:
         every = self.watch.validate_every or self.steps
         if not self.validation or (step % every and step != self.steps):
             return None
-        found = breaches(self.validation.at(step), self.watch.floors)
+        measured = self.validation.at(step)
+        self.journal.validation(measured)
+        found = breaches(measured, self.watch.floors)
         return broken(self.stage.name, found, self.watch)
 
     def _step(self, step: int) -> dict[str, Any]:
@@ -176,14 +190,11 @@ class Loop:
         self.valve.closed = fault is not None
         return mean, self.valve.step() or fault
 
-    def _keep(self, found: dict[str, Any], file: TextIO) -> None:
+    def _keep(self, found: dict[str, Any]) -> None:
         """Keep the metrics of a step, and the record of its batch where that was skipped."""
-        self.metrics.append(found)
-        file.write(json.dumps(found) + "\n")
-        file.flush()
+        self.journal.step(found)
         if found["skipped"] is None:
             self.losses.last.append(found["loss"])
-            self._tell(found)
             return
         self.skipped.append(record(self.batches, found["step"], found))
         self._write_skipped()
@@ -197,32 +208,11 @@ class Loop:
         if rank() == 0 and (self.skipped or path.exists()):
             atomic.write_bytes(path, b"".join(canonical(entry) + b"\n" for entry in self.skipped))
 
-    def _tell(self, found: dict[str, Any]) -> None:
-        left = (self.steps - found["step"]) * found["tokens"] / found["step"]
-        log.info(
-            "%-14s step %d/%d  loss %.3f  lr %.2e  %.0f tokens/s  %.0f s left",
-            self.stage.name, found["step"], self.steps, found["loss"], found["learning_rate"],
-            found["tokens_per_second"], left / found["tokens_per_second"],
-        )  # fmt: skip
-
 
 def _norm(engine: Any) -> float | None:
     """Return the norm of the last gradient; DeepSpeed without ZeRO does not say it in fp32."""
     norm = engine.get_global_grad_norm()
     return None if norm is None or not math.isfinite(float(norm)) else float(norm)
-
-
-def _keep_lines(path: Path, steps: int) -> list[dict[str, Any]]:
-    """Return the metrics of the first `steps` steps and forget those that are trained again."""
-    lines = path.read_text(encoding="utf-8").splitlines()[:steps] if path.exists() else []
-    if rank() == 0:
-        atomic.write_text(path, "".join(f"{line}\n" for line in lines))
-    return [json.loads(line) for line in lines]
-
-
-def _opened(path: Path) -> TextIO:
-    """Return the file that rank 0 appends to; what other ranks write goes nowhere."""
-    return (path if rank() == 0 else Path(os.devnull)).open("a", encoding="utf-8")
 
 
 @contextmanager

@@ -43,11 +43,14 @@ def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
     from aurora_release.train import model as models
     from aurora_release.train.batches import Batches
     from aurora_release.train.checkpoint import Checkpoints
+    from aurora_release.train.journal import require_tensorboard
     from aurora_release.train.layout import layout
     from aurora_release.train.loop import Loop
     from aurora_release.train.validate import Validation
 
     recipe, how = job.recipe, job.recipe.train
+    if how.tensorboard:
+        require_tensorboard()
     set_seed(recipe.seed % 2**32)
     store = Store(job.before["data"])
     order = Order(recipe, stage, store.windows)
