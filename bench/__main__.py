@@ -7,9 +7,9 @@ from pathlib import Path
 
 from aurora_release import atomic
 from aurora_release.environment import environment
-from bench import verify
+from bench import data, seek, verify
 
-QUESTIONS = {"verify": verify.measure}
+QUESTIONS = {"data": data.measure, "seek": seek.measure, "verify": verify.measure}
 
 
 def main() -> None:

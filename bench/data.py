@@ -1,0 +1,169 @@
+"""Does our data path cost anything beside the tokenizer and the training step it feeds?
+
+Texts: the shipped corpora (train/corpus), repeated under new ids. Tokenizer and model: the demo's.
+"""
+
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from aurora_release import chain
+from aurora_release import recipe as recipes
+from aurora_release.data.documents import Document, documents, line
+from aurora_release.data.mixture import Order
+from aurora_release.data.store import Store
+from aurora_release.data.tokens import Encoder
+from aurora_release.data.writer import Writer
+from aurora_release.recipe import Source
+from aurora_release.shipped import shipped
+
+RUNS = Path("runs")
+ROUNDS, TEXT_BYTES, STEPS = 5, 8 * 10**6, 200
+MEMORY_BYTES = (10**7, 10**8, 10**9)
+SOURCE = Source(name="text", path="x", language="en", license="MIT")
+
+
+def measure() -> dict[str, Any]:
+    """Return throughput against the bare tokenizer, memory by input size, and cost of a step."""
+    run = chain.run("demo", runs=RUNS, until="data")
+    return {
+        "tokenize": _tokenize(run / "base"),
+        "step": _step(run),
+        "memory": [_memory(run / "base", size) for size in MEMORY_BYTES],
+        "load": os.getloadavg(),
+    }
+
+
+def _corpus(languages: str) -> list[Document]:
+    """Return the documents of the shipped corpora, languages in turn."""
+    files = [shipped(f"train/corpus/{name}.jsonl") for name in languages.split()]
+    rows = [[json.loads(text) for text in file.open(encoding="utf-8")] for file in files]
+    mixed = itertools.chain.from_iterable(itertools.zip_longest(*rows))
+    return [Document(row["id"], row["id"], row["text"]) for row in mixed if row]
+
+
+def _repeated(languages: str, size: int) -> Iterator[Document]:
+    """Yield at least `size` UTF-8 bytes of documents."""
+    corpus = _corpus(languages)
+    done = 0
+    for turn in itertools.count():
+        for document in corpus:
+            done += len(document.text.encode())
+            yield Document(f"{turn}/{document.id}", document.group, document.text)
+            if done >= size:
+                return
+
+
+def _tokenize(base: Path) -> dict[str, Any]:
+    """Time documents on disk -> store on disk beside both batch calls of the bare tokenizer."""
+    from tokenizers import Tokenizer
+
+    with tempfile.TemporaryDirectory() as name:
+        clean = Path(name) / "clean"
+        (clean / "text" / "text").mkdir(parents=True)
+        made = list(_repeated("en fi hi ja vi python", TEXT_BYTES))
+        with (clean / "text" / "text" / "00000.jsonl").open("wb") as file:
+            file.writelines(line(document) for document in made)
+        texts = [document.text for document in made]
+        encoder, bare = Encoder(base), Tokenizer.from_file(str(base / "tokenizer.json"))
+        ways: dict[str, Callable[[], object]] = {
+            "ours": lambda: _store(encoder, documents(clean, "text"), Path(name) / "store"),
+            "encode_batch": lambda: _bare(bare.encode_batch, texts),
+            "encode_batch_fast": lambda: _bare(bare.encode_batch_fast, texts),
+        }
+        os.environ["TOKENIZERS_PARALLELISM"] = "true"
+        times: dict[str, list[float]] = {way: [] for way in ways}
+        for turn in range(ROUNDS + 1):
+            for way, work in ways.items():
+                seconds = _seconds(work)
+                if turn:
+                    times[way].append(seconds)
+        tokens = Store(Path(name) / "store").tokens
+    found = {f"{way}_seconds": statistics.median(taken) for way, taken in times.items()}
+    ratios = {
+        f"speed_of_{way}": statistics.median(
+            bare / ours for bare, ours in zip(times[way], times["ours"], strict=True)
+        )
+        for way in ("encode_batch", "encode_batch_fast")
+    }
+    return {"text_bytes": TEXT_BYTES, "tokens": tokens, **found, **ratios, "rounds": ROUNDS}
+
+
+def _bare(encode: Callable[..., object], texts: list[str]) -> None:
+    """Encode in batches of 1,000 documents, as a script would."""
+    for first in range(0, len(texts), 1000):
+        encode(texts[first : first + 1000], add_special_tokens=False)
+
+
+def _store(encoder: Encoder, found: Iterator[Document], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    with Writer(folder, 512, encoder.vocabulary) as writer:
+        writer.add(SOURCE, encoder.encode(found))
+        writer.finish({"end_of_text": encoder.end_of_text})
+
+
+def _step(run: Path) -> dict[str, Any]:
+    """Time a step's batch beside the model's forward, backward and update on the same batch."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from aurora_release.train.batches import Batches
+
+    recipe, _ = recipes.load("demo", ("train.stages.0.tokens=512000",))
+    store = Store(run / "data")
+    order = Order(recipe, recipe.train.stages[0], store.windows)
+    batches = Batches(store, order, 1, 1, 0, 1)
+    made = [_seconds(lambda step=step: batches.step(step)) for step in range(STEPS)]
+    model = AutoModelForCausalLM.from_pretrained(run / "base", dtype=torch.float32).train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=True)
+
+    def train() -> None:
+        (rows,), _ = batches.step(0)
+        with torch.autocast("cpu", torch.bfloat16):
+            model(rows.tokens, labels=rows.tokens).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    trained = min(_seconds(train) for _ in range(4))
+    batch = statistics.median(made)
+    return {
+        "model": "SmolLM2-135M, 1 x 512, bf16 autocast, AdamW, the faster of four",
+        "batch_seconds": batch,
+        "step_seconds": trained,
+        "share": batch / trained,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _memory(base: Path, size: int) -> dict[str, Any]:
+    """Write a store of `size` bytes of English and Python text in a process of its own."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "bench.data", str(base), str(size)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    seconds = time.perf_counter() - began
+    return {"text_bytes": size, "peak_bytes": int(done.stdout), "seconds": seconds}
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _peak_of_store(base: Path, size: int) -> int:
+    with tempfile.TemporaryDirectory() as name:
+        _store(Encoder(base), _repeated("en python", size), Path(name))
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(str(_peak_of_store(Path(sys.argv[1]), int(sys.argv[2]))))
