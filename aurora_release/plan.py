@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 def plan(recipe: Recipe, beside: Path, launch: "Launch | None" = None) -> list[Stage]:
     """Return every stage from the base model to the release; `launch` starts training's ranks."""
-    stages = [
-        _base(recipe, beside), _clean(recipe, beside), _data(recipe),
-        _evaluate(recipe, beside, "base"),
-    ]  # fmt: skip
-    source = "base"
+    stages = [_base(recipe, beside), _clean(recipe, beside)]
+    if recipe.data.extend_vocabulary:
+        stages.append(_vocabulary(recipe))
+    stages += [_data(recipe), _evaluate(recipe, beside, "base")]
+    source = recipe.start
     for stage in recipe.train.stages:
         stages.append(_train(recipe, beside, stage, source, launch))
         source = stage.name
@@ -50,6 +50,16 @@ def _clean(recipe: Recipe, beside: Path) -> Stage:
     return Stage("clean", (), decides, work, sources)
 
 
+def _vocabulary(recipe: Recipe) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.data.extend import extend
+
+        return extend(job)
+
+    decides = {"extend_vocabulary": recipe.data.extend_vocabulary}
+    return Stage("vocabulary", ("base", "clean"), decides, work)
+
+
 def _data(recipe: Recipe) -> Stage:
     def work(job: Job) -> dict[str, Any]:
         from aurora_release.data.stage import build
@@ -62,7 +72,7 @@ def _data(recipe: Recipe) -> Stage:
     }  # fmt: skip
     if any(source.fim for source in recipe.data.sources):
         decides["seed"] = recipe.seed
-    return Stage("data", ("base", "clean"), decides, work, resumes=True)
+    return Stage("data", (recipe.start, "clean"), decides, work, resumes=True)
 
 
 def _train(

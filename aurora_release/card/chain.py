@@ -122,7 +122,7 @@ def breaks(chain: Chain, links: Mapping[str, str]) -> list[str]:
 def _unlinked(chain: Chain, reached: set[str]) -> list[str]:
     loose = [f"{FOLDER}/{name}.json belongs to no chain." for name in chain.stages.keys() - reached]
     stages = [stage.name for stage in chain.recipe.train.stages]
-    made = {"base", "clean", "data", *chain.variants, *stages}
+    made = {"base", chain.recipe.start, "clean", "data", *chain.variants, *stages}
     gone = [f"{FOLDER}/{name}.json is missing: the recipe has it." for name in made - reached]
     return sorted(loose + gone)
 
@@ -158,7 +158,7 @@ def _order(recipe: Recipe) -> list[str]:
     made = ["base", *(stage.name for stage in recipe.train.stages)]
     made += [variant.name for variant in recipe.quantize]
     names = [name for stage in made for name in (stage, f"evaluate-{stage}")]
-    return [names[0], "clean", "data", *names[1:]]
+    return list(dict.fromkeys([names[0], "clean", recipe.start, "data", *names[1:]]))
 
 
 def _recipe(path: Path) -> Recipe:

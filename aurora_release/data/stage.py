@@ -21,7 +21,7 @@ def build(job: Job) -> dict[str, Any]:
     from aurora_release.data.vocabulary import fertility
     from aurora_release.data.writer import Writer
 
-    base = job.before["base"]
+    base = job.before[job.recipe.start]
     encoder = Encoder(base)
     data = job.recipe.data
     cleaned = json.loads((job.before["clean"] / REPORT).read_bytes())["sources"]

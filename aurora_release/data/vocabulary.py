@@ -18,7 +18,7 @@ def fertility(parts: Iterable[Part]) -> dict[str, dict[str, Any]]:
     Tokens that stand for no text (ends of documents, marks of fill-in-the-middle) do not count;
     tokens per word are None where words are not spaced.
     """
-    texts = [part for part in parts if part.kind == "text" and part.documents]
+    texts = [part for part in parts if part.kind == "text" and part.tokens]
     found = {}
     for language in dict.fromkeys(part.language for part in texts):
         mine = [part for part in texts if part.language == language]

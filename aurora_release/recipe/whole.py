@@ -118,12 +118,17 @@ class Recipe(Part):
         _unique("train.stages, tune and quantize", folders)
         return self
 
+    @property
+    def start(self) -> str:
+        """The stage whose model training starts from."""
+        return "vocabulary" if self.data.extend_vocabulary else "base"
+
     def steps(self, stage: TrainStage) -> int:
         """Return the optimizer steps of a stage."""
         return math.ceil(stage.budget / (self.train.global_batch * self.data.sequence_length))
 
 
-_TAKEN = ("base", "clean", "data", "evidence", "images", "release", "report")
+_TAKEN = ("base", "clean", "data", "evidence", "images", "release", "report", "vocabulary")
 
 
 def _budgets(recipe: Recipe, stage: TrainStage) -> None:
