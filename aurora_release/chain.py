@@ -1,5 +1,6 @@
 """What the commands over a whole recipe do, and what they print."""
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from aurora_release import evidence
+from aurora_release import atomic, evidence
 from aurora_release import recipe as recipes
 from aurora_release.errors import AuroraError
 from aurora_release.plan import plan
@@ -35,7 +36,7 @@ def run(
     _known(redo, stages)
     folder = runs / recipe.name
     if dry_run:
-        typer.echo(describe(recipe, stages, folder))
+        typer.echo(describe(recipe, beside, stages, folder))
         return folder
     run_stages(recipe, beside, stages, folder, frozenset(redo))
     typer.echo(results(stages, folder))
@@ -102,34 +103,47 @@ def verify(folder: Path) -> None:
         raise AuroraError(f"{folder} does not verify. " + " ".join(failed))
 
 
-def describe(recipe: Recipe, stages: list[Stage], folder: Path) -> str:
-    """Return what a run would do, as text."""
+def describe(recipe: Recipe, beside: Path, stages: list[Stage], folder: Path) -> str:
+    """Return what a run would do and cost, as text; nothing is loaded and no network is used."""
+    from aurora_release.train.estimate import estimate
+    from aurora_release.train.estimate_text import text
+    from aurora_release.train.machines import machines
+
     lines = [f"{recipe.title}, from {recipe.model.base}, into {folder}", ""]
     lines += [f"  {stage.name:<18} after {', '.join(stage.after) or 'nothing'}" for stage in stages]
-    lines.append("")
-    batch, length = recipe.train.global_batch, recipe.data.sequence_length
-    for stage in recipe.train.stages:
-        steps = recipe.steps(stage)
-        total = sum(stage.mixture.values())
-        lines.append(
-            f"  {stage.name}: {steps * batch * length:,} tokens in {steps:,} steps of "
-            f"{batch} x {length}, learning rate {stage.learning_rate:g}"
-        )
-        lines += [
-            f"    {weight / total:6.1%}  {name}{'  (replay)' if name in stage.replay else ''}"
-            for name, weight in stage.mixture.items()
-        ]
-    return "\n".join([*lines, *_repeats(recipe, folder)])
+    on = [machines(name) for name in recipe.train.hardware]
+    return "\n".join([*lines, "", text(estimate(recipe, beside, folder, on))])
 
 
-def _repeats(recipe: Recipe, folder: Path) -> list[str]:
-    """Return a warning for each source that is read too often, where the corpus is counted."""
-    if not (folder / "data" / evidence.FILE).is_file():
-        return []
-    from aurora_release.data.mixture import repeats
-    from aurora_release.data.store import Store
+def estimate(
+    reference: str,
+    overrides: tuple[str, ...],
+    runs: Path,
+    hardware: tuple[str, ...],
+    assumed: tuple[float | None, float, float | None],
+    out: Path | None,
+    as_json: bool,
+) -> str:
+    """Return what training would cost; with `out`, write it there with the learning rate drawn.
 
-    return [f"  warning: {found}" for found in repeats(recipe, Store(folder / "data").windows)]
+    `hardware` takes the place of the recipe's; `assumed` are MFU, PUE and kg CO2e for a kWh.
+    """
+    from aurora_release.train.estimate import estimate as find
+    from aurora_release.train.estimate_text import text
+    from aurora_release.train.machines import machines
+
+    recipe, beside = recipes.load(reference, overrides)
+    on = [machines(name) for name in hardware or recipe.train.hardware]
+    found = find(recipe, beside, runs / recipe.name, on, *assumed)
+    machine, person = json.dumps(found, indent=1), text(found)
+    if out:
+        from aurora_release.card.pictures import learning_rate
+
+        out.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(out / "estimate.json", machine + "\n")
+        atomic.write_text(out / "estimate.txt", person + "\n")
+        learning_rate(found["stages"], out / "lr.png")
+    return machine if as_json else person
 
 
 def results(stages: list[Stage], folder: Path) -> str:

@@ -71,6 +71,27 @@ def train(
 
 
 @app.command()
+def estimate(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    hardware: Annotated[
+        list[str] | None, typer.Option(help="NAME:COUNT, as in h100:256, in place of the recipe's.")
+    ] = None,
+    mfu: Annotated[float | None, typer.Option(min=0.01, max=1, help="Share of the peak.")] = None,
+    pue: Annotated[float, typer.Option(min=1, help="Facility energy over machine energy.")] = 1.2,
+    grid: Annotated[float | None, typer.Option(min=0, help="kg CO2e for a kWh.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for it and the learning rate.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Say what training RECIPE would take: tokens, operations, memory, days, energy."""
+    from aurora_release import chain
+
+    names, on = tuple(overrides or ()), tuple(hardware or ())
+    typer.echo(chain.estimate(recipe, names, runs, on, (mfu, pue, grid), out, as_json))
+
+
+@app.command()
 def demo(runs: Runs = Path("runs")) -> None:
     """Run the demo recipe, verify its release, serve it and ask it three things."""
     from aurora_release import chain

