@@ -61,7 +61,7 @@ def train(
     stages = _needed(plan(recipe, beside, launch), name)
     folder = runs / recipe.name
     if dry_run:
-        typer.echo(describe(recipe, stages, folder))
+        typer.echo(describe(recipe, beside, stages, folder))
         return folder
     if launch.how == "slurm" and "SLURM_JOB_ID" not in os.environ:
         from aurora_release.train.slurm import write
@@ -129,7 +129,7 @@ def estimate(
     `hardware` takes the place of the recipe's; `assumed` are MFU, PUE and kg CO2e for a kWh.
     """
     from aurora_release.train.estimate import estimate as find
-    from aurora_release.train.estimate_text import text
+    from aurora_release.train.estimate_text import learning_rate, text
     from aurora_release.train.machines import machines
 
     recipe, beside = recipes.load(reference, overrides)
@@ -137,8 +137,6 @@ def estimate(
     found = find(recipe, beside, runs / recipe.name, on, *assumed)
     machine, person = json.dumps(found, indent=1), text(found)
     if out:
-        from aurora_release.card.pictures import learning_rate
-
         out.mkdir(parents=True, exist_ok=True)
         atomic.write_text(out / "estimate.json", machine + "\n")
         atomic.write_text(out / "estimate.txt", person + "\n")

@@ -29,25 +29,6 @@ def loss(curves: list[dict[str, Any]], path: Path) -> None:
         axes.legend(frameon=False, loc="upper right")
 
 
-def learning_rate(stages: list[dict[str, Any]], path: Path) -> None:
-    """Draw the learning rate of the training stages, one after the other."""
-    with _figure(path, height=4.0) as axes:
-        first = 0
-        for number, stage in enumerate(stages):
-            steps = [first + step for step, _ in stage["learning_rate"]]
-            rates = [rate for _, rate in stage["learning_rate"]]
-            colour = _COLOURS[number % len(_COLOURS)]
-            axes.plot(steps, rates, color=colour, linewidth=3, label=stage["name"])
-            first += stage["steps"]
-        axes.set_title("Learning rate", loc="left", fontweight="bold")
-        axes.set_xlabel("optimizer step")
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.grid(axis="y", color=_QUIET, linewidth=0.8)
-        axes.legend(frameon=False, loc="upper right")
-
-
 def changes(models: list[str], rows: list[dict[str, Any]], path: Path) -> None:
     """Draw the change of bits per byte from the base model, a bar for each source and model."""
     thick = 0.8 / len(models)

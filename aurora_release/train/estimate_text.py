@@ -1,8 +1,10 @@
-"""Tells an estimate to a person."""
+"""Tells an estimate to a person: a page of text, and a picture of the learning rate."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from aurora_release.picture import COLOURS, QUIET, figure
 from aurora_release.train.estimate import SIZES
 
 
@@ -25,6 +27,25 @@ def text(found: Mapping[str, Any]) -> str:
     for machine in found["machines"]:
         lines += ["", *_machine(machine)]
     return "\n".join(lines)
+
+
+def learning_rate(stages: list[dict[str, Any]], path: Path) -> None:
+    """Draw the learning rate of the training stages, one after the other."""
+    with figure(path, height=4.0) as axes:
+        first = 0
+        for number, stage in enumerate(stages):
+            steps = [first + step for step, _ in stage["learning_rate"]]
+            rates = [rate for _, rate in stage["learning_rate"]]
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(steps, rates, color=colour, linewidth=3, label=stage["name"])
+            first += stage["steps"]
+        axes.set_title("Learning rate", loc="left", fontweight="bold")
+        axes.set_xlabel("optimizer step")
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", color=QUIET, linewidth=0.8)
+        axes.legend(frameon=False, loc="upper right")
 
 
 def _stage(stage: Mapping[str, Any]) -> list[str]:
