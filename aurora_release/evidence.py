@@ -29,6 +29,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_path(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder: of its files' names and digests, sorted."""
+    return sha256(canonical(digests(path, ()))) if path.is_dir() else sha256_file(path)
+
+
 def digests(folder: Path, leave_out: Iterable[str] = (FILE, SUMS)) -> dict[str, str]:
     """Return {relative name: SHA-256} of every file below `folder`, hashed in parallel."""
     skip = set(leave_out)

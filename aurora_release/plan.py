@@ -50,8 +50,19 @@ def _clean(recipe: Recipe, beside: Path) -> Stage:
         return clean(job)
 
     decides = {key: _json(recipe.data)[key] for key in ("sources", "heldout", "clean")}
-    sources = {source.name: resolve(source.path, beside) for source in recipe.data.sources}
-    return Stage("clean", (), decides, work, sources)
+    return Stage("clean", (), decides, work, _inputs(recipe, beside), resumes=True)
+
+
+def _inputs(recipe: Recipe, beside: Path) -> dict[str, Path]:
+    """Return the files and folders that cleaning reads; a Hub dataset is pinned in the recipe."""
+    rules = recipe.data.clean
+    files = {
+        source.name: source.path
+        for source in recipe.data.sources
+        if not source.path.startswith("hub:")
+    }
+    files |= {path: path for path in (*rules.blocked_words, *rules.decontaminate_against)}
+    return {name: resolve(path, beside) for name, path in files.items()}
 
 
 def _vocabulary(recipe: Recipe) -> Stage:

@@ -44,7 +44,7 @@ class Stage:
     work: Callable[[Job], dict[str, Any]]
     """Writes into the job's folder and returns what was measured."""
     inputs: Mapping[str, Path] = field(default_factory=dict)
-    """Files from outside the run, by the name that evidence gives them."""
+    """Files and folders from outside the run, by the name that evidence gives them."""
     resumes: bool = False
     """Whether half-written work of the same stage is kept and continued."""
     seal: Callable[[Path], None] | None = None
@@ -89,9 +89,9 @@ def _key(stage: Stage, before: Mapping[str, Path]) -> dict[str, Any]:
     """Return everything that decides a stage's result; equal keys mean nothing to do."""
     inputs = {}
     for name, path in stage.inputs.items():
-        if not path.is_file():
+        if not path.exists():
             raise AuroraError(f"{path} is missing: the recipe names it as {name}.")
-        inputs[name] = evidence.sha256_file(path)
+        inputs[name] = evidence.sha256_path(path)
     links = previous(before)
     return {"stage": stage.name, "recipe": stage.decides, "inputs": inputs, "previous": links}
 

@@ -59,8 +59,15 @@ class Clean(Part):
     """Keys, tokens and passwords in code."""
     blocked_words: tuple[str, ...] = ()
     """Files of words, one a line, relative to the recipe."""
+    blocked_share: Share = 0.0
+    """Documents with a larger share of blocked words are dropped."""
     decontaminate: Count | None = 13
-    """Drop training documents that share an n-gram of this many words with held-out text."""
+    """Compare training documents by n-grams of this many words (twice as many characters where
+    words are not spaced) with held-out text of every source, held-out prompts and the files
+    below; one n-gram of a prompt or a file is enough to drop a document."""
+    contaminated: Share = 0.2
+    """Share of its n-grams that a document must have in common with held-out text to be dropped:
+    pages of one manual have sentences in common, files of one project a licence."""
     decontaminate_against: tuple[str, ...] = ()
     """More files of documents (JSON lines) that must not be in the training text."""
 
