@@ -3,7 +3,6 @@
 import logging
 import math
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,11 +18,12 @@ from aurora_release.recipe import Recipe, TrainStage
 from aurora_release.train import report
 from aurora_release.train.batches import Batches
 from aurora_release.train.checkpoint import Checkpoints
-from aurora_release.train.engine import agreed, rank
+from aurora_release.train.engine import agreed, precision, rank
 from aurora_release.train.forgetting import breaches, broken
 from aurora_release.train.journal import Journal
 from aurora_release.train.launch import FOLDER, STOP
 from aurora_release.train.loss import packed_loss
+from aurora_release.train.pace import Pace
 from aurora_release.train.schedule import learning_rate, phase
 from aurora_release.train.spikes import SKIPPED, Losses, Valve, record
 from aurora_release.train.validate import Validation
@@ -50,6 +50,7 @@ class Loop:
         self.steps = self.recipe.steps(self.stage)
         self.valve = Valve(self.engine)
         self.losses = Losses(self.watch)
+        self.pace = Pace(self.engine.module, precision(self.recipe.train) != "fp32")
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end of the stage and return the metrics of every step.
@@ -146,23 +147,26 @@ class Loop:
 
     def _step(self, step: int) -> dict[str, Any]:
         """Take one optimizer step, or skip a bad batch, and return the metrics."""
-        began = time.perf_counter()
+        self.pace.begin()
         rate = learning_rate(self.stage, step, self.steps)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
         rows, labels = self.batches.step(step)
+        self.pace.mark("data")
         loss, fault = self._accumulate(rows, labels)
         tokens = self.recipe.train.global_batch * self.recipe.data.sequence_length
+        norm = _norm(self.engine)
+        self.pace.mark("optimizer")
         return {
             "step": step + 1,
             "tokens": (step + 1) * tokens,
             "loss": loss if math.isfinite(loss) else None,
             "learning_rate": rate,
-            "gradient_norm": _norm(self.engine),
+            "gradient_norm": norm,
             "labels": labels,
             "samples": self.batches.digest(step),
             "skipped": fault,
-            "tokens_per_second": tokens / (time.perf_counter() - began),
+            **self.pace.row(rows, tokens),
         }
 
     def _accumulate(self, rows: list[Any], labels: int) -> tuple[float, str | None]:
@@ -179,10 +183,13 @@ class Loop:
                 self.engine, row.tokens.to(device), row.positions.to(device),
                 row.labels.to(device), self.recipe.train.loss_chunk,
             )  # fmt: skip
+            self.pace.mark("forward")
             self.engine.backward(loss * share)
+            self.pace.mark("backward")
             total += loss.detach().double()
             if number + 1 < len(rows):
                 self.engine.step()
+                self.pace.mark("optimizer")
         if self.batches.ranks > 1:
             torch.distributed.all_reduce(total)
         mean = float(total) / max(1, labels)

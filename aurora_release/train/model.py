@@ -52,6 +52,11 @@ def attend_per_document(model: Any) -> bool:
     return True
 
 
+def attends_per_document(model: Any) -> bool:
+    """Return whether attention in `model` costs what its documents cost, however they lie."""
+    return bool(model.config._attn_implementation == attention.NAME)
+
+
 def layers(model: Any) -> list[torch.nn.Module]:
     """Return the decoder layers of a transformers model, in order."""
     return [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]

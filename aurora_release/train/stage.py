@@ -58,8 +58,9 @@ def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
     engine = engines.start(model, how, resolve(how.zero, job.beside))
     engines.seed(recipe.seed, stage.name)
     batches = Batches(
-        store, order, how.global_batch, how.micro_batch, engines.rank(), engines.world_size()
-    )
+        store, order, how.global_batch, how.micro_batch, engines.rank(), engines.world_size(),
+        joined=models.attends_per_document(model),
+    )  # fmt: skip
     checkpoints = Checkpoints(
         job.folder / "checkpoints", how.keep, layout(engine, how), how.deterministic
     )
@@ -109,7 +110,7 @@ def _measured(loop: "Loop", metrics: list[dict[str, Any]]) -> dict[str, Any]:
         **loop.batches.order.facts(),
         "first_loss": trained[0]["loss"],
         "last_loss": statistics.fmean(entry["loss"] for entry in trained[-5:]),
-        "tokens_per_second": statistics.median(entry["tokens_per_second"] for entry in metrics),
+        **loop.pace.facts(trained),
         "precision": precision(loop.recipe.train),
         "ranks": world_size(),
         "threads": torch.get_num_threads(),

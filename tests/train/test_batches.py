@@ -78,3 +78,25 @@ def test_the_sequence_of_global_batches_outlives_kills_and_layouts(
             assert torch.equal(rows, whole[step][0])
             assert labels == whole[step][1]
         done += steps
+
+
+def test_joined_rows_hold_every_label_and_no_padding(store: Store) -> None:
+    found, _ = recipe.load(
+        "demo", ("train.stages=[{name: cap, tokens: 1920, learning_rate: 1.0e-4, "
+                 "mixture: {help-en: 1, safety-fi: 2}}]", "train.global_batch=8",
+                 "data.sequence_length=8"),
+    )  # fmt: skip
+    order = Order(found, found.train.stages[0], store.windows)
+    for step in range(6):
+        (plain,), labels = Batches(store, order, 8, 8, 0, 1).step(step)
+        (joined,), same = Batches(store, order, 8, 8, 0, 1, joined=True).step(step)
+        assert labels == same == plain.predictions == joined.predictions
+        assert joined.tokens.shape[0] == 1
+        kept = joined.labels != -100
+        for name in ("tokens", "positions", "labels"):
+            mine, theirs = getattr(joined, name), getattr(plain, name)
+            assert torch.equal(mine[kept], theirs[plain.labels != -100])
+        begins = (joined.positions[0] == 0).nonzero().flatten().tolist()
+        for begin, end in zip(begins, [*begins[1:], joined.tokens.numel()], strict=True):
+            assert kept[0, begin:end].any(), "a document nobody learns from"
+            assert joined.positions[0, begin:end].tolist() == list(range(end - begin))
