@@ -169,3 +169,30 @@ def test_too_many_skips_stop_and_more_go_on(
         train(poisoned, tmp_path, "train.watch.max_skips=1")
     found = train(poisoned, tmp_path) / "cap"
     assert sha256_file(found / "model.safetensors") == sha256_file(whole / "model.safetensors")
+
+
+def test_two_ranks_skip_and_measure_as_one_does(
+    poisoned: Path, train: Callable[..., Path], tmp_path: Path
+) -> None:
+    how = ("train.stages.0.tokens=3840", "train.watch.validate_every=15",
+           "train.zero=shipped:train/zero/zero2.json")  # fmt: skip
+    command = [sys.executable, "-m", "aurora_release", "train", str(poisoned), *how,
+               "--runs", str(tmp_path / "two"), "--launch", "torchrun", "--ranks", "2"]  # fmt: skip
+    alone = {key: value for key, value in os.environ.items() if key not in GROUP}
+    done = subprocess.run(command, capture_output=True, text=True, env=alone, check=False)
+    assert done.returncode == 0, done.stderr
+    two, one = tmp_path / "two" / "tiny" / "cap", train(poisoned, tmp_path / "one", *how) / "cap"
+    assert [entry["samples"] for entry in _skipped(two)] == [
+        entry["samples"] for entry in _skipped(one)
+    ]
+    lines = [
+        [json.loads(line) for line in (folder / "validation.jsonl").read_text("utf-8").splitlines()]
+        for folder in (two, one)
+    ]
+    assert [line["step"] for line in lines[0]] == [0, 15, 30]
+    for mine, other in zip(*lines, strict=True):
+        for name, row in mine["sets"].items():
+            expected = other["sets"][name]
+            assert row["bits_per_byte"] == pytest.approx(expected["bits_per_byte"], rel=0.02)
+            sizes = [[size for _, size in found["documents"]] for found in (row, expected)]
+            assert sizes[0] == sizes[1]
