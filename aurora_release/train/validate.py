@@ -5,6 +5,7 @@ import logging
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,8 +84,9 @@ class Validation:
         training = self.engine.module.training
         self.engine.module.eval()
         try:
-            parts = {name: self._bits(model, texts[mine::ranks])
-                     for name, texts in self.texts.items()}  # fmt: skip
+            with _eager(self.job.recipe.train.compile):
+                parts = {name: self._bits(model, texts[mine::ranks])
+                         for name, texts in self.texts.items()}  # fmt: skip
         finally:
             self.engine.module.train(training)
         return {name: _joined(found, ranks) for name, found in _from_all(parts, ranks).items()}
@@ -184,6 +186,11 @@ class _Forward:
 
     def __call__(self, **inputs: Any) -> Any:
         return self.engine(**inputs)
+
+
+def _eager(compiled: bool) -> AbstractContextManager[Any]:
+    """Return a context in which nothing is compiled anew for every length of a text."""
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def _joined(parts: list[Documents], ranks: int) -> Documents:

@@ -9,6 +9,8 @@ import pytest
 
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
+from aurora_release.evaluate.bits import bits_per_byte
+from aurora_release.evaluate.load import load
 from aurora_release.evidence import sha256_file
 
 Train = Callable[..., Path]
@@ -72,6 +74,9 @@ def test_change_is_against_the_base_model_in_every_stage(
         base = cap[0]["sets"][name]["bits_per_byte"]
         assert row["change"] == pytest.approx(row["bits_per_byte"] / base - 1)
     assert cat[-1]["sets"]["fi"]["change"] < -0.2
+    texts = [f"el zorro salta {n}" for n in range(30)]
+    exported = bits_per_byte(load(found / "cat"), texts, context=512, batch_tokens=256)
+    assert cat[-1]["sets"]["extra"]["bits_per_byte"] == pytest.approx(exported.bits_per_byte, 1e-3)
     measured = evidence.measured(evidence.read(found / "cat" / "evidence.json"))
     assert [point[0] for point in measured["validation"]["curves"]["extra"]] == [0, 4, 6]
 
