@@ -35,7 +35,7 @@ def quiet_libraries() -> None:
         "GOMP_SPINCOUNT": "20000",
     }.items():
         os.environ.setdefault(key, value)
-    for name in ("DeepSpeed", "torchao", "torch.utils._pytree", "httpx", "httpx2"):
+    for name in ("DeepSpeed", "bitsandbytes", "torchao", "torch.utils._pytree", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed.*")
 
