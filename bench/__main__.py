@@ -9,7 +9,12 @@ from aurora_release import atomic
 from aurora_release.environment import environment
 from bench import data, seek, verify
 
-QUESTIONS = {"data": data.measure, "seek": seek.measure, "verify": verify.measure}
+QUESTIONS = {
+    "data": data.measure,
+    "data-memory": data.memory,
+    "seek": seek.measure,
+    "verify": verify.measure,
+}
 
 
 def main() -> None:

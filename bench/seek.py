@@ -33,6 +33,7 @@ _CHUNK, _DIGITS, _SHARD = 10**6, 11, 2**29
 
 def measure() -> dict[str, Any]:
     """Return seconds and peak memory of fresh processes: index in the page cache, and not."""
+    load = os.getloadavg()
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "seek"
         began = time.perf_counter()
@@ -51,7 +52,7 @@ def measure() -> dict[str, Any]:
         "cold": {key: statistics.median(row[key] for row in cold) for key in cold[0]},
         "warm": {key: statistics.median(row[key] for row in warm) for key in warm[0]},
         "rounds": ROUNDS,
-        "load": os.getloadavg(),
+        "load_before": load,
     }
 
 

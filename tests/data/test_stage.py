@@ -1,6 +1,7 @@
 """The data stage splits before anything else, and says what it did with every document."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 
 from aurora_release import recipe
 from aurora_release.data.clean.stage import clean
+from aurora_release.data.documents import Document, documents
 from aurora_release.data.stage import build
 from aurora_release.data.store import Store
 from aurora_release.errors import AuroraError
+from aurora_release.evidence import digests
 from aurora_release.run import Job
 
 
@@ -84,3 +87,30 @@ def test_a_line_that_is_no_document_is_named(tmp_path: Path, tiny_llama: Path) -
     (tmp_path / "fi.jsonl").write_text('{"id": "a"}\n', encoding="utf-8")
     with pytest.raises(AuroraError, match=r"fi\.jsonl:1 is not a document"):
         _build(job)
+
+
+def test_a_killed_stage_goes_on_and_leaves_the_same_bytes(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = _job(tmp_path, tiny_llama, [f"sivu numero {n} " * 20 for n in range(200)])
+    _build(job)
+    again = replace(job, folder=tmp_path / "again")
+    again.folder.mkdir()
+    read: list[str] = []
+
+    def dies(folder: Path, source: str) -> Iterator[Document]:
+        for document in documents(folder, source):
+            read.append(document.id)
+            if len(read) == 120:
+                raise KeyboardInterrupt
+            yield document
+
+    monkeypatch.setattr("aurora_release.data.writer._SAVE_TOKENS", 500)
+    monkeypatch.setattr("aurora_release.data.tokens._BATCH_DOCUMENTS", 8)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("aurora_release.data.stage.documents", dies)
+        build(again)
+    progress = json.loads((again.folder / "progress.json").read_bytes())
+    assert 0 < progress["parts"][0]["documents"] < 120
+    build(again)
+    assert digests(again.folder) == digests(job.folder)
