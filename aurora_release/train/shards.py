@@ -16,6 +16,7 @@ from aurora_release.train.engine import rank
 from aurora_release.train.fragments import Fragment, Owned, owned, prepare, refresh
 
 WEIGHT = "weight"
+_MAP = "step and fragments"
 """The name of the fp32 weights in a file, beside those of the optimizer's moments."""
 
 
@@ -33,9 +34,9 @@ def write(mine: Owned, folder: Path, replicated: bool) -> None:
         for kind, tensor in {WEIGHT: mine.tensors[number], **moments}.items():
             tensors[f"{kind}/{number}"] = tensor.detach().view(-1)
     rows = [[f.name, f.begin, f.count, f.owner, f.offset] for f in fragments]
-    about = {"fragments": json.dumps(rows), "step": str(mine.step())}
     path = folder / _file(rank())
-    save_file(tensors, path, metadata=about)
+    # one key of metadata: of several, safetensors writes now one first, now another
+    save_file(tensors, path, metadata={_MAP: json.dumps([mine.step(), rows])})
     path.chmod(0o644)  # safetensors writes files that only their owner can read
 
 
@@ -78,7 +79,9 @@ class Files:
         for file, places in self._files():
             if places:
                 kinds = {key.partition("/")[0] for key in file.keys()}  # noqa: SIM118
-                return sorted(kinds - {WEIGHT, "chance"}), float(file.metadata()["step"])
+                return sorted(kinds - {WEIGHT, "chance"}), float(
+                    json.loads(file.metadata()[_MAP])[0]
+                )
         raise AssertionError("a checkpoint holds weights")
 
     def fill(self, target: Tensor, kind: str, wanted: Fragment) -> None:
@@ -104,7 +107,7 @@ class Files:
         for path in self._paths[len(self._open) :]:
             file = self._stack.enter_context(safe_open(path, framework="pt"))
             places: dict[str, list[Fragment]] = {}
-            for row in json.loads(file.metadata()["fragments"]):
+            for row in json.loads(file.metadata()[_MAP])[1]:
                 places.setdefault(row[0], []).append(Fragment(*row))
             self._open.append((file, places))
             yield file, places
