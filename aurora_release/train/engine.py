@@ -5,6 +5,8 @@ import json
 import os
 import socket
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ def start(model: torch.nn.Module, train: Train, zero: Path) -> Any:
     import deepspeed
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # notices about its own optimizer wrappers
+        warnings.simplefilter("ignore")  # notices of libraries about themselves
         engine, *_ = deepspeed.initialize(
             model=model,
             model_parameters=_groups(model, train.weight_decay),
@@ -36,6 +38,31 @@ def start(model: torch.nn.Module, train: Train, zero: Path) -> Any:
         # in bf16 DeepSpeed takes a step with no gradient first, and counts it ever after
         engine.basic_optimizer.state.clear()
     return engine
+
+
+@contextmanager
+def repeating(wanted: bool) -> Iterator[None]:
+    """Let a GPU take only kernels that repeat to the bit; those of a CPU do by themselves.
+
+    Raises:
+        AuroraError: the model needs an operation that has no such kernel.
+    """
+    if not wanted or not torch.cuda.is_available():
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise AuroraError(
+            f"This model would not repeat to the bit on this GPU: {error} Add "
+            "train.deterministic=false to train it all the same."
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def configuration(train: Train, zero: Path, ranks: int) -> dict[str, Any]:

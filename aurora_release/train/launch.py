@@ -191,7 +191,7 @@ def _outcome(job: Job, stage: TrainStage, ranks: int, gone: list[int]) -> dict[s
     if found[0].get("state") == "stopped":
         raise Interrupted(found[0]["message"])
     number, message = _first_failure(found, gone)
-    lines = _last_lines(folder, number)
+    lines = "" if found[number].get("mendable") else _last_lines(folder, number)
     saved = sorted((job.folder / "checkpoints").glob("step-?????????"))
     kept = f"goes on from {saved[-1].name}" if saved else "begins again: no checkpoint yet"
     raise AuroraError(

@@ -16,19 +16,22 @@ if TYPE_CHECKING:
 def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     """Train `stage` from the model in `source`; write model, metrics and loss curve."""
     from aurora_release.train.average import average, snapshots
+    from aurora_release.train.engine import repeating
     from aurora_release.train.export import export
 
-    loop = begin(job, stage, source)
-    means = snapshots(loop.recipe.train, loop.steps)
-    loop.checkpoints.needed = frozenset(means)
-    metrics = loop.run()
-    average(loop.engine, loop.checkpoints, means)
-    export(loop.engine, source, job.folder)
+    with repeating(job.recipe.train.deterministic):
+        loop = begin(job, stage, source)
+        means = snapshots(loop.recipe.train, loop.steps)
+        loop.checkpoints.needed = frozenset(means)
+        metrics = loop.run()
+        average(loop.engine, loop.checkpoints, means)
+        certificate = export(loop.engine, source, job.folder)
     loop.engine.destroy()
     loop.checkpoints.remove()
     return {
         **_measured(loop, metrics),
         "averaged": [*means, loop.steps],
+        "export": certificate,
         "skipped": loop.skipped,
         **_watched(loop.recipe.train.watch, loop.validation),
     }

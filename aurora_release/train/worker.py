@@ -36,7 +36,10 @@ def main(path: Path) -> None:
         _say(folder, number, state="stopped", message=str(stopped))
     except Exception as error:
         traceback.print_exc()
-        _say(folder, number, state="failed", message=_sentence(error), own=not _of_others(error))
+        _say(
+            folder, number, state="failed", own=not _of_others(error),
+            mendable=isinstance(error, AuroraError), message=_sentence(error),
+        )  # fmt: skip
         _leave(1)
     _leave(0)
 

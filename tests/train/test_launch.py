@@ -1,0 +1,116 @@
+"""Ranks are started, stopped and blamed; what they had saved stays."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aurora_release.errors import AuroraError
+from aurora_release.train.launch import Launch, command
+from aurora_release.train.slurm import write
+
+PATIENCE = 240
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("none", 2), "2 ranks need a launcher"),
+        (("slurm", 6, 4), r"--ranks 6 is not a multiple of --nodes 4"),
+        (("torchrun", 4, 2), "torchrun starts the ranks of one node"),
+        (("torchrun", 2, 1, Path("hosts")), "--hostfile is for"),
+    ],
+)
+def test_launch_that_cannot_be_is_refused(arguments: tuple[object, ...], message: str) -> None:
+    with pytest.raises(AuroraError, match=message):
+        Launch(*arguments)  # type: ignore[arg-type]
+
+
+def test_hostfile_reaches_deepspeed() -> None:
+    words = command(Launch("deepspeed", 4, 2, Path("hosts")), Path("job.json"))
+    at = words.index("--hostfile")
+    assert words[at : at + 6] == ["--hostfile", "hosts", "--num_nodes", "2", "--num_gpus", "2"]
+
+
+def test_batch_file_is_bash_that_runs_this_recipe_again(tmp_path: Path) -> None:
+    told = write(tmp_path / "big", Launch("slurm", 16, 2), ["my recipe.yaml", "seed=7"], "cat")
+    path = tmp_path / "big" / "train.sbatch"
+    assert f"sbatch {path}" in told
+    text = path.read_text(encoding="utf-8")
+    assert "#SBATCH --nodes=2\n#SBATCH --ntasks-per-node=8\n" in text
+    assert "train 'my recipe.yaml' seed=7 --stage cat --launch slurm --ranks 16 --nodes 2" in text
+    subprocess.run(["bash", "-n", path], check=True)
+
+
+class Run:
+    """`aurora train` of a recipe on two ranks."""
+
+    def __init__(self, recipe: Path, runs: Path) -> None:
+        self.command = [
+            sys.executable, "-m", "aurora_release", "train", str(recipe),
+            "train.checkpoint_every=5", "--runs", str(runs), "--ranks", "2",
+        ]  # fmt: skip
+        self.stage = runs / "tiny" / "cap.partial"
+
+    def start(self, launch: str) -> "subprocess.Popen[str]":
+        """Start, and return once a checkpoint more than before is whole."""
+        had = len(self.saved())
+        process = subprocess.Popen(
+            [*self.command, "train.keep.last=99", "--launch", launch],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        until = time.monotonic() + PATIENCE
+        while len(self.saved()) == had:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < until, "no checkpoint was written"
+            time.sleep(0.01)
+        return process
+
+    def saved(self) -> list[str]:
+        return sorted(path.name for path in (self.stage / "checkpoints").glob("step-?????????"))
+
+    def rank(self, number: int) -> int:
+        """Return the process of a rank."""
+        content = json.loads((self.stage / "ranks" / f"rank-{number:05d}.json").read_bytes())
+        return int(content["pid"])
+
+
+def test_ranks_stop_together_fail_together_and_go_on(tiny_recipe: Path, tmp_path: Path) -> None:
+    run = Run(tiny_recipe, tmp_path)
+
+    process = run.start("torchrun")
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 130, said
+    assert "cap stopped after step" in said
+
+    process = run.start("torchrun")
+    os.kill(run.rank(1), signal.SIGKILL)
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 2, said
+    assert "rank 1 of 2 failed and the others were stopped. It ended without a word" in said
+    assert f"The same command goes on from {run.saved()[-1]}" in said
+
+    done = subprocess.run(
+        [*run.command, "--launch", "deepspeed"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"goes on at step {int(said.rpartition('goes on from step-')[2][:9])}," in done.stderr
+    assert {path.name for path in (tmp_path / "tiny" / "cap").glob("*.json*")} >= {"evidence.json"}
+    assert not (tmp_path / "tiny" / "cap" / "ranks").exists()
+
+
+def test_mistake_of_a_recipe_is_the_message(tiny_recipe: Path, tmp_path: Path) -> None:
+    run = Run(tiny_recipe, tmp_path)
+    done = subprocess.run(
+        [*run.command[:-1], "3", "--launch", "torchrun"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "train.global_batch is 4: not a multiple of train.micro_batch, 2, times 3" in done.stderr
+    assert "Traceback" not in done.stderr
