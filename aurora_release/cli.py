@@ -124,6 +124,19 @@ def serve(
 
 
 @data.command()
+def build(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    dry_run: DryRun = False,
+) -> None:
+    """Clean the sources of RECIPE and write its token store; the base model comes first."""
+    from aurora_release import chain
+
+    chain.run(recipe, tuple(overrides or ()), runs, "data", (), dry_run)
+
+
+@data.command()
 def which(
     recipe: RecipeName,
     step: Annotated[int, typer.Option(help="Optimizer step, from 1 as in the log.")],

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from aurora_release import atomic
 from aurora_release.environment import environment
-from bench import data, seek, verify
+from bench import clean_memory, data, seek, verify
 
 QUESTIONS = {
+    "clean-memory": clean_memory.measure,
     "data": data.measure,
     "data-memory": data.memory,
     "seek": seek.measure,

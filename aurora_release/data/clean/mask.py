@@ -21,14 +21,19 @@ class _Kind:
     check: Callable[[re.Match[str]], bool] = lambda match: True
     hints: tuple[str, ...] = ()
     """Strings in lower case; a text without any of them is not searched."""
+    number: bool = False
+    """A text without a run of six digits and signs is not searched."""
 
 
 def mask(text: str, pii: bool = True, secrets: bool = True) -> tuple[str, dict[str, int]]:
     """Return a text with placeholders such as <EMAIL>, and how many of each kind there are."""
     kinds = (_SECRETS if secrets else ()) + (_PII if pii else ())
     lower = text.lower()
+    numbers = _NUMBER.search(text) is not None
     counts: Counter[str] = Counter()
     for kind in kinds:
+        if kind.number and not numbers:
+            continue
         if kind.hints and not any(hint in lower for hint in kind.hints):
             continue
         text = kind.pattern.sub(partial(_replaced, kind, counts), text)
@@ -105,57 +110,61 @@ _VERSION = re.compile(r"(?:versi|release|バージョン|phiên bản|संस�
 _NO_PASSWORD = re.compile(
     r"example|your|xxx|change|placeholder|dummy|test|secret|passw|://|\.\.\.|[<>{}$ ]", re.I
 )
-_NUMBER_BEFORE = r"(?<![\w.+/-])(?<!\d )"
-_NUMBER_AFTER = r"(?![\w/-]|[ .,:]\d)"
+_NUMBER = re.compile(r"[0-9][0-9 .:()+-]{4,}[0-9]")
 
+# ASCII letters bound these, not \w: Japanese has no space before or after a number
 _PII = (
     _Kind(
         "email", "<EMAIL>",
         re.compile(
-            r"(?<![\w.+%/-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}"
-            r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![\w@(-])"
+            r"(?<![A-Za-z0-9_.+%/-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}"
+            r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9_@(-])"
         ),
         _is_person, ("@",),
     ),
     _Kind(
         "ip", "<IP>",
-        re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)"),
-        _is_public, (".",),
+        re.compile(r"(?<![A-Za-z0-9_.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![A-Za-z0-9_-]|\.[0-9])"),
+        _is_public, (".",), number=True,
     ),
     _Kind(
         "ip", "<IP>",
-        re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])"),
+        re.compile(r"(?<![A-Za-z0-9_:.])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}(?![A-Za-z0-9_:])"),
         _is_public, (":",),
     ),
     _Kind(
         "personal id", "<PERSONAL_ID>",
-        re.compile(r"(?<![\w-])\d{6}[-+A-FU-Y]\d{3}[0-9A-FHJ-NPR-Y](?![\w-])"),
-        lambda match: national.henkilotunnus(match.group()),
+        re.compile(r"(?<![A-Za-z0-9_-])[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y](?![A-Za-z0-9_-])"),
+        lambda match: national.henkilotunnus(match.group()), number=True,
     ),
     _Kind(
         "personal id", "<PERSONAL_ID>",
-        re.compile(rf"{_NUMBER_BEFORE}\d{{4}}(?P<gap>[ -]?)\d{{4}}(?P=gap)\d{{4}}{_NUMBER_AFTER}"),
-        _is_personal,
+        re.compile(
+            r"(?<![A-Za-z0-9_.+/-])(?<![0-9] )[0-9]{4}(?P<gap>[ -]?)[0-9]{4}(?P=gap)[0-9]{4}"
+            r"(?![A-Za-z0-9_/-]|[ .,:][0-9])"
+        ),
+        _is_personal, number=True,
     ),
     _Kind(
         "phone", "<PHONE>",
         re.compile(
-            r"(?<![\w.+)=*/-])\+[1-9]\d{0,2}(?:[ .-]?\(0?\d{1,4}\))?(?:[ .-]?\d{2,4}){2,5}"
-            r"(?![\w/]|[.,]\d)"
+            r"(?<![A-Za-z0-9_.+)=*/-])\+[1-9][0-9]{0,2}"
+            r"(?:[ .-]?\(0?[0-9]{1,4}\))?(?:[ .-]?[0-9]{2,4}){2,5}(?![A-Za-z0-9_/]|[.,][0-9])"
         ),
-        _is_phone, ("+",),
+        _is_phone, ("+",), number=True,
     ),
     _Kind(
         "phone", "<PHONE>",
         re.compile(
             r"(?:\b(?:phone|tel|telephone|mobile|puh|puhelin|gsm|sđt|đt|điện thoại|hotline)\b"
             r"|फ़ोन|फोन|मोबाइल|電話番号|電話|携帯)[.:：\s]{1,3}"
-            r"(?P<value>\(?0?\d[\d ().-]{5,15}\d)(?![\w/]|[.,]\d)",
+            r"(?P<value>\(?0?[0-9][0-9 ().-]{5,15}[0-9])(?![A-Za-z0-9_/]|[.,][0-9])",
             re.IGNORECASE,
         ),
         _is_local_phone,
         ("phone", "tel", "mobile", "puh", "gsm", "đt", "điện thoại", "hotline", "फ", "मोबाइल",
          "電話", "携帯"),
+        number=True,
     ),
 )  # fmt: skip
 
@@ -178,8 +187,8 @@ _SECRETS = (
             r"|hf_[A-Za-z0-9]{34}|npm_[A-Za-z0-9]{36}|pypi-AgE[\w-]{50,250}"
             r"|eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,2000})(?![A-Za-z0-9_-])"
         ),
-        hints=("akia", "asia", "gh", "glpat-", "xox", "aiza", "k_live_", "sk-", "hf_", "npm_",
-               "pypi-", "eyj"),
+        hints=("akia", "asia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-",
+               "xox", "aiza", "k_live_", "sk-", "hf_", "npm_", "pypi-", "eyj"),
     ),
     _Kind(
         "secret", "<SECRET>",

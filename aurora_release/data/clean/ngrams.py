@@ -34,7 +34,7 @@ def hashes(words: list[str], size: int) -> Hashes:
 
 def hashes_of(words: list[str], sizes: Iterable[int]) -> dict[int, Hashes]:
     """Return the hashes of runs of several sizes, which cost little more than the longest."""
-    each: Hashes = np.fromiter((zlib.crc32(word.encode()) for word in words), np.uint64, len(words))
+    each: Hashes = np.fromiter(map(_CHECKSUMS.__getitem__, words), np.uint64, len(words))
     each = _mixed(each)
     wanted = set(sizes)
     found: dict[int, Hashes] = {}
@@ -44,6 +44,19 @@ def hashes_of(words: list[str], sizes: Iterable[int]) -> dict[int, Hashes]:
         if size in wanted:
             found[size] = _mixed(runs)
     return found
+
+
+class _Checksums(dict[str, int]):
+    """CRC-32 of words; the words of a language are few, so most are known."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= 2**16:
+            self.clear()
+        found = self[word] = zlib.crc32(word.encode())
+        return found
+
+
+_CHECKSUMS = _Checksums()
 
 
 def _mixed(value: Hashes) -> Hashes:

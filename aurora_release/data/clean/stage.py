@@ -34,7 +34,9 @@ def clean(job: Job) -> dict[str, Any]:
     report = job.folder / REPORT
     if not report.is_file():
         data = job.recipe.data
-        plan = Work(data, job.beside, job.folder / _WORK, tuple(shards(data.sources, job.beside)))
+        # absolute: on a cluster other machines open these paths
+        beside, folder = job.beside.absolute(), (job.folder / _WORK).absolute()
+        plan = Work(data, beside, folder, tuple(shards(data.sources, beside)))
         _run(plan)
         found = {
             source.name: _gather(job, plan, number) for number, source in enumerate(data.sources)

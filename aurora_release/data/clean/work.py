@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -86,7 +86,7 @@ def load(path: Path) -> NDArray[Any]:
 
 def pack(document: Document, masked: dict[str, int]) -> bytes:
     """Return a document, and what was masked in it, as a line."""
-    return canonical({**asdict(document), "masked": masked}) + b"\n"
+    return canonical({**vars(document), "masked": masked}) + b"\n"
 
 
 def unpack(path: Path) -> Iterator[tuple[Document, dict[str, int]]]:
