@@ -3,6 +3,7 @@
 import logging
 import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ from aurora_release.train.validate import Validation
 
 log = logging.getLogger(__name__)
 
+_BETWEEN_REPORTS = 60.0
+"""Seconds at least, while a stage is under way."""
+
 
 @dataclass
 class Loop:
@@ -51,6 +55,7 @@ class Loop:
         self.valve = Valve(self.engine)
         self.losses = Losses(self.watch)
         self.pace = Pace(self.engine.module, precision(self.recipe.train) != "fp32")
+        self._reported = time.monotonic()
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end of the stage and return the metrics of every step.
@@ -82,6 +87,7 @@ class Loop:
                 self._save(step + 1, agreed(asked), error)
 
     def _report(self, state: str) -> None:
+        self._reported = time.monotonic()
         if rank() == 0:
             report.write(self, state)
 
@@ -143,6 +149,9 @@ class Loop:
         measured = self.validation.at(step)
         self.journal.validation(measured)
         found = breaches(measured, self.watch.floors)
+        self.validation.note(found)
+        if time.monotonic() - self._reported > _BETWEEN_REPORTS:
+            self._report(f"Under way: {step:,} of {self.steps:,} steps.")
         return broken(self.stage.name, found, self.watch)
 
     def _step(self, step: int) -> dict[str, Any]:

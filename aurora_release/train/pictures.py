@@ -29,7 +29,7 @@ def loss(rows: Rows, path: Path) -> None:
 
 def curve(rows: Rows, key: str, title: str, unit: str, path: Path) -> None:
     """Draw one metric over the steps."""
-    found = [(row["step"], row[key]) for row in rows if row[key] is not None]
+    found = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
     with figure(path, height=3.2) as axes:
         axes.plot(*zip(*found, strict=True), color=COLOURS[0], linewidth=2)
         axes.set_ylim(bottom=0)

@@ -34,7 +34,7 @@ def write(loop: "Loop", state: str) -> None:
         state=state,
         facts=_facts(loop),
         sets=list(_sets(loop)),
-        breaches=[sentence(breach) for breach in _last_breaches(loop)],
+        breaches=[sentence(breach) for line in _history(loop) for breach in line["breaches"]],
         images=images,
         skipped=[_skipped(entry) for entry in loop.skipped],
         layouts=[_said(layout) for layout in loop.checkpoints.history],
@@ -44,8 +44,7 @@ def write(loop: "Loop", state: str) -> None:
 
 def _draw(loop: "Loop", folder: Path) -> Iterator[Path]:
     """Draw what there is to draw and yield the files."""
-    history = loop.validation.history if loop.validation else []
-    if history:
+    if history := _history(loop):
         pictures.changes(history, loop.watch.floors, folder / "gains-and-forgetting.png")
         yield folder / "gains-and-forgetting.png"
     rows = loop.journal.rows
@@ -53,7 +52,7 @@ def _draw(loop: "Loop", folder: Path) -> Iterator[Path]:
         pictures.loss(rows, folder / "loss.png")
         yield folder / "loss.png"
     for key, title, unit in _CURVES:
-        if any(row[key] is not None for row in rows):
+        if any(row.get(key) is not None for row in rows):
             path = folder / f"{key.replace('_', '-')}.png"
             pictures.curve(rows, key, title, unit, path)
             yield path
@@ -63,6 +62,7 @@ _CURVES = (
     ("learning_rate", "Learning rate", ""),
     ("gradient_norm", "Gradient norm", "before clipping"),
     ("tokens_per_second", "Speed", "tokens/s"),
+    ("mfu", "Model FLOPs utilisation", "share of the peak"),
 )
 
 
@@ -90,10 +90,9 @@ def _shares(loop: "Loop") -> list[tuple[str, float]]:
 
 def _sets(loop: "Loop") -> Iterator[dict[str, Any]]:
     """Yield the last measurement of every set, as text."""
-    if not loop.validation or not loop.validation.history:
+    if not _history(loop):
         return
-    floors = loop.watch.floors
-    last = loop.validation.history[-1]
+    floors, last = loop.watch.floors, _history(loop)[-1]
     over = {breach["set"] for breach in breaches(last, floors)}
     for name, row in last["sets"].items():
         floor = floors.get(name, floors.get("*"))
@@ -111,9 +110,8 @@ def _sets(loop: "Loop") -> Iterator[dict[str, Any]]:
         }
 
 
-def _last_breaches(loop: "Loop") -> list[dict[str, Any]]:
-    history = loop.validation.history if loop.validation else []
-    return breaches(history[-1], loop.watch.floors) if history else []
+def _history(loop: "Loop") -> list[dict[str, Any]]:
+    return loop.validation.history if loop.validation else []
 
 
 def _skipped(entry: dict[str, Any]) -> dict[str, Any]:

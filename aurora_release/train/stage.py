@@ -73,8 +73,6 @@ def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
 
 def _watched(watch: Watch, validation: "Validation | None") -> dict[str, Any]:
     """Return the validation curves and the forgetting contract, kept or broken, as evidence."""
-    from aurora_release.train.forgetting import breaches
-
     if validation is None:
         return {}
     curves = {
@@ -90,9 +88,7 @@ def _watched(watch: Watch, validation: "Validation | None") -> dict[str, Any]:
         "forgetting": {
             "floors": watch.floors,
             "on_breach": watch.on_breach,
-            "breaches": [
-                breach for line in validation.history for breach in breaches(line, watch.floors)
-            ],
+            "breaches": [breach for line in validation.history for breach in line["breaches"]],
         },
     }
 

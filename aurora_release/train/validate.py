@@ -29,7 +29,7 @@ BASELINE = "baseline.json"
 _BATCH_TOKENS = 2048
 
 Measured = dict[str, Any]
-"""One line of the file: the step, the mean over sets, and each set's value, change, interval."""
+"""One line of the file: step, mean over sets, value, change and interval of each, breaches."""
 
 
 class Validation:
@@ -57,7 +57,7 @@ class Validation:
         """Keep the measurements up to `step`; later ones are made again."""
         path = self.job.folder / VALIDATION
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        found = [json.loads(line) for line in lines]
+        found = [{"breaches": [], **json.loads(line)} for line in lines]
         self.history = _from_rank_0([line for line in found if line["step"] <= step])
         self._write()
 
@@ -71,12 +71,20 @@ class Validation:
         sets = {name: self._row(name, found) for name, found in documents.items()}
         mean = statistics.fmean(row["bits_per_byte"] for row in sets.values())
         self.history.append({
-            "step": step, "bits_per_byte": mean, "sets": sets,
+            "step": step, "bits_per_byte": mean, "sets": sets, "breaches": [],
             "seconds": round(time.perf_counter() - began, 2),
         })  # fmt: skip
         self._write()
         log.info("%-14s %s", self.job.folder.name.removesuffix(".partial"), told(self.history[-1]))
         return self.history[-1]
+
+    def note(self, breaches: list[dict[str, Any]]) -> None:
+        """Keep what the last measurement broke beside it, whatever floors come later."""
+        kept = self.history[-1]["breaches"]
+        new = [breach for breach in breaches if breach not in kept]
+        if new:
+            kept += new
+            self._write()
 
     def _score(self, model: LoadedModel, shared: bool) -> dict[str, Documents]:
         """Return the bits and bytes of every document; `shared` spreads them over the ranks."""

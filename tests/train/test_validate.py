@@ -99,3 +99,29 @@ def test_broken_contract_stops_with_a_checkpoint_and_goes_on_with_another_floor(
     measured = evidence.measured(evidence.read(found / "cap" / "evidence.json"))
     steps = [breach["step"] for breach in measured["forgetting"]["breaches"]]
     assert steps == [4, 8, 12]
+
+
+def test_evidence_keeps_a_breach_of_floors_that_were_changed(
+    train: Train, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(AuroraError, match="at step 4; its floor is -90.0 %"):
+        train(tiny_recipe, tmp_path, *WATCHED, "train.watch.floors={fi: -0.9}")
+    found = train(tiny_recipe, tmp_path, *WATCHED, "train.watch.floors={fi: 0.5}")
+    forgetting = evidence.measured(evidence.read(found / "cap" / "evidence.json"))["forgetting"]
+    assert forgetting["floors"] == {"fi": 0.5}
+    assert [(each["step"], each["floor"]) for each in forgetting["breaches"]] == [(4, -0.9)]
+
+
+def test_watch_that_begins_with_the_second_stage_measures_the_base_model_itself(
+    train: Train, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    stage = "{name: %s, tokens: 512, learning_rate: 0.01, mixture: {fi: 1, ja: 1}}"
+    two = f"train.stages=[{stage % 'cap'}, {stage % 'cat'}]"
+    train(tiny_recipe, tmp_path, f"train.stages=[{stage % 'cap'}]")
+    late = train(tiny_recipe, tmp_path, two, "train.watch.validate_every=4")
+    assert not (late / "cap" / "validation.jsonl").exists()
+    whole = train(tiny_recipe, tmp_path / "whole", two, "train.watch.validate_every=4")
+    for mine, other in zip(_lines(late / "cat"), _lines(whole / "cat"), strict=True):
+        assert mine["sets"]["fi"]["change"] == pytest.approx(
+            other["sets"]["fi"]["change"], abs=0.01
+        )
