@@ -7,13 +7,16 @@ from pathlib import Path
 
 from aurora_release import atomic
 from aurora_release.environment import environment
-from bench import clean_memory, data, seek, verify
+from bench import clean_memory, data, seek, train, verify
 
 QUESTIONS = {
     "clean-memory": clean_memory.measure,
     "data": data.measure,
     "data-memory": data.memory,
     "seek": seek.measure,
+    "train": train.measure,
+    "train-1b": train.measure_1b,
+    "train-options": train.measure_options,
     "verify": verify.measure,
 }
 
