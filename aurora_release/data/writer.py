@@ -48,8 +48,7 @@ class Column:
     def sync(self) -> None:
         """Make every entry survive a power cut."""
         self.flush()
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        _sync(self._file)
 
     def flush(self) -> None:
         """Hand every entry to the file."""
@@ -190,6 +189,7 @@ class Writer:
             self._position += min(room, len(ids))
             ids = ids[room:]
             if not self._position % self._shard_tokens:
+                _sync(self._tokens)
                 self._tokens.close()
                 self._tokens = self._shard()
 
@@ -219,9 +219,8 @@ class Writer:
         """Note how far every file is good: whatever comes after is cut off at the next start."""
         for column in self._columns():
             column.sync()
-        for file in (self._ids, self._tokens):
-            file.flush()
-            os.fsync(file.fileno())
+        _sync(self._ids)
+        _sync(self._tokens)
         self._saved = self._position
         state = {
             "parts": [asdict(part) for part in self._parts],
@@ -241,3 +240,9 @@ def _open(path: Path, size: int) -> Any:
     file.truncate(size)
     file.seek(0, 2)
     return file
+
+
+def _sync(file: Any) -> None:
+    """Make what was written so far survive a power cut."""
+    file.flush()
+    os.fsync(file.fileno())
