@@ -64,6 +64,8 @@ def build(folder: Path, sources: int, documents: int, size: int) -> None:
     """Write an index of `documents` documents of `size` tokens, and sparse shards below it."""
     folder.mkdir(parents=True)
     _write(folder / layout.STARTS, np.dtype("<i8"), documents + 1, size)
+    marks = -(-documents // layout.BLOCK)
+    _write(folder / layout.MARKS, np.dtype("<i8"), marks, size * layout.BLOCK)
     _write(folder / layout.ID_STARTS, np.dtype("<i8"), documents + 1, _DIGITS + 1)
     _write(folder / layout.PROMPTS, np.dtype("<i4"), documents, None)
     _write(folder / layout.LICENSES, np.dtype("<u2"), documents, None)

@@ -108,7 +108,7 @@ def _walk(store: Store, part: Part, windows: Any) -> Counter[str]:
     found: Counter[str] = Counter()
     for window in windows:
         for span in store.spans(part.name, window):
-            found[store.license(span.document)] += span.high - span.low
+            found[store.license(part.name, span.document)] += span.high - span.low
     return found
 
 

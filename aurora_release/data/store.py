@@ -3,7 +3,7 @@
 import json
 import os
 import weakref
-from bisect import bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from aurora_release.evidence import sha256_file
 MANIFEST = "store.json"
 STARTS = "starts.npy"
 """Where each document begins, in tokens; one entry more than there are documents."""
+MARKS, BLOCK = "marks.npy", 512
+"""Where every 512th document begins: small enough to be held, so that a search reads one page."""
 PROMPTS = "prompts.npy"
 """How many first tokens of each document carry no loss."""
 LICENSES = "licenses.npy"
@@ -25,8 +27,6 @@ IDS, ID_STARTS = "ids.bin", "id-starts.npy"
 """The ids of all documents in UTF-8, and where each begins; one entry more than documents."""
 WINDOWS = "windows.npy"
 """Where each window of pairs begins, in tokens. Windows of running text are computed."""
-
-_BLOCK = 512
 
 
 def shard(number: int) -> str:
@@ -129,6 +129,7 @@ class Store:
         self._type = np.dtype(manifest["dtype"])
         self._shard_tokens = int(manifest["shard_tokens"])
         self._mapped: dict[int, NDArray[np.uint32]] = {}
+        self._marks = np.load(folder / MARKS)
         self._starts = Array(folder / STARTS)
         self._prompts = Array(folder / PROMPTS)
         self._licenses = Array(folder / LICENSES)
@@ -191,8 +192,10 @@ class Store:
     def spans(self, source: str, window: int) -> list[Span]:
         """Return the documents of a window, in order."""
         start, size = self.bounds(source, window)
-        first, edges = self._edges(self.parts[source], start, start + size)
-        prompts = self._prompts.read(first, first + len(edges) - 1).tolist()
+        first, edges = self._edges(start, start + size)
+        prompts = [1] * (len(edges) - 1)
+        if self.parts[source].kind == "pairs":
+            prompts = self._prompts.read(first, first + len(edges) - 1).tolist()
         spans = []
         for number, prompt in enumerate(prompts):
             begin, end = edges[number] - start, edges[number + 1] - start
@@ -208,23 +211,21 @@ class Store:
         at = [edge - edges[0] for edge in edges]
         return tuple(content[a:b].decode() for a, b in zip(at, at[1:], strict=False))
 
-    def license(self, document: int) -> str:
-        """Return the licence of a document."""
-        return self.licenses[self._licenses[document]]
+    def license(self, source: str, document: int) -> str:
+        """Return the licence of a document of a source."""
+        only = self.parts[source].licenses
+        return next(iter(only)) if len(only) == 1 else self.licenses[self._licenses[document]]
 
-    def _edges(self, part: Part, start: int, end: int) -> tuple[int, list[int]]:
+    def _edges(self, start: int, end: int) -> tuple[int, list[int]]:
         """Return the first document of a span of tokens, and where its documents begin and end."""
-        blocks = range(part.first_document, part.first_document + part.documents, _BLOCK)
-        block = bisect_right(blocks, start, lo=1, key=self._starts.__getitem__) - 1
-        first = blocks[block]
-        found = self._starts.read(first, min(first + _BLOCK, len(self._starts) - 1) + 1)
+        first = BLOCK * (int(np.searchsorted(self._marks, start, "right")) - 1)
+        found = self._starts.read(first, min(first + BLOCK, len(self._starts) - 1) + 1)
         skip = int(np.searchsorted(found, start, "right")) - 1
         edges: list[int] = found[skip:].tolist()
         while edges[-1] < end:
             more = first + skip + len(edges)
-            edges += self._starts.read(more, min(more + _BLOCK, len(self._starts))).tolist()
-        count = next(number for number, edge in enumerate(edges) if edge >= end)
-        return first + skip, edges[: count + 1]
+            edges += self._starts.read(more, min(more + BLOCK, len(self._starts))).tolist()
+        return first + skip, edges[: bisect_left(edges, end) + 1]
 
     def _read(self, start: int, out: NDArray[np.int64]) -> None:
         """Fill `out` with the tokens from `start` on, whatever shards they lie in."""

@@ -102,7 +102,7 @@ def _documents(store: Store, places: Iterable[Place]) -> list[dict[str, Any]]:
             row = found.setdefault(
                 span.document,
                 {"id": identity, "source": part.name, "language": part.language,
-                 "license": store.license(span.document), "tokens": 0},
+                 "license": store.license(place.source, span.document), "tokens": 0},
             )  # fmt: skip
             row["tokens"] += span.high - span.low
     return list(found.values())

@@ -92,6 +92,7 @@ class Writer:
         self._license = Column(folder / store.LICENSES, "<u2", lengths[2])
         self._id_starts = Column(folder / store.ID_STARTS, "<i8", lengths[3])
         self._windows = Column(folder / store.WINDOWS, "<i8", lengths[4])
+        self._marks = Column(folder / store.MARKS, "<i8", lengths[5])
         self._ids = _open(folder / store.IDS, self._state["ids"])
         self._tokens = self._shard()
         for path in self._shards()[1 + self._position // self._shard_tokens :]:
@@ -168,6 +169,8 @@ class Writer:
         license = document.license or part.license
         if license not in self._licenses:
             self._licenses.append(license)
+        if not len(self._starts) % store.BLOCK:
+            self._marks.append(self._position)
         self._starts.append(self._position)
         self._prompts.append(document.prompt)
         self._license.append(self._licenses.index(license))
@@ -202,14 +205,16 @@ class Writer:
         return sorted(self._folder.glob("tokens-*.bin"))
 
     def _columns(self) -> tuple[Column, ...]:
-        return self._starts, self._prompts, self._license, self._id_starts, self._windows
+        return (
+            self._starts, self._prompts, self._license, self._id_starts, self._windows, self._marks,
+        )  # fmt: skip
 
     def _left(self) -> dict[str, Any]:
         """Return the state that an interrupted run saved, or that of an empty store."""
         path = self._folder / _PROGRESS
         if not path.exists():
             return {
-                "parts": [], "licenses": [], "tokens": 0, "window": 0, "ids": 0, "lengths": [0] * 5,
+                "parts": [], "licenses": [], "tokens": 0, "window": 0, "ids": 0, "lengths": [0] * 6,
             }  # fmt: skip
         found = json.loads(path.read_bytes())
         assert isinstance(found, dict)

@@ -113,17 +113,18 @@ def test_a_changed_shard_is_named(tmp_path: Path) -> None:
 
 
 def test_every_token_has_a_document_a_source_and_a_licence(tmp_path: Path) -> None:
-    _write(tmp_path, DOCUMENTS)
+    many = [Tokens(f"d{n}", [END, *range(1, 2 + n % 7), END], 1) for n in range(1300)]
+    _write(tmp_path, many)
     store = Store(tmp_path)
     found: dict[str, int] = {}
     for window in range(store.parts["fi"].windows):
         for span in store.spans("fi", window):
             (name,) = store.ids(span.document, span.document + 1)
-            assert store.license(span.document) == "MPL-2.0"
+            assert store.license("fi", span.document) == "MPL-2.0"
             found[name] = found.get(name, 0) + span.high - span.low
-    assert found == {document.id: len(document.ids) for document in DOCUMENTS}
+    assert found == {document.id: len(document.ids) for document in many}
     (pair,) = store.spans("pairs", 0)
-    assert store.license(pair.document) == "MIT"
+    assert store.license("pairs", pair.document) == "MIT"
     assert store.parts["pairs"].licenses == {"MIT": 4}
 
 
