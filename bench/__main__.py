@@ -7,12 +7,13 @@ from pathlib import Path
 
 from aurora_release import atomic
 from aurora_release.environment import environment
-from bench import clean_memory, data, seek, train, verify
+from bench import clean_memory, data, memory, seek, train, verify
 
 QUESTIONS = {
     "clean-memory": clean_memory.measure,
     "data": data.measure,
     "data-memory": data.memory,
+    "memory": memory.measure,
     "seek": seek.measure,
     "train": train.measure,
     "train-1b": train.measure_1b,
