@@ -61,7 +61,7 @@ def train(
     stages = _needed(plan(recipe, beside, launch), name)
     folder = runs / recipe.name
     if dry_run:
-        typer.echo(describe(recipe, beside, stages, folder))
+        typer.echo(describe(recipe, beside, stages, folder, launch.ranks))
         return folder
     if launch.how == "slurm" and "SLURM_JOB_ID" not in os.environ:
         from aurora_release.train.slurm import write
@@ -103,7 +103,9 @@ def verify(folder: Path) -> None:
         raise AuroraError(f"{folder} does not verify. " + " ".join(failed))
 
 
-def describe(recipe: Recipe, beside: Path, stages: list[Stage], folder: Path) -> str:
+def describe(
+    recipe: Recipe, beside: Path, stages: list[Stage], folder: Path, ranks: int = 1
+) -> str:
     """Return what a run would do and cost, as text; nothing is loaded and no network is used."""
     from aurora_release.train.estimate import estimate
     from aurora_release.train.estimate_text import text
@@ -112,7 +114,7 @@ def describe(recipe: Recipe, beside: Path, stages: list[Stage], folder: Path) ->
     lines = [f"{recipe.title}, from {recipe.model.base}, into {folder}", ""]
     lines += [f"  {stage.name:<18} after {', '.join(stage.after) or 'nothing'}" for stage in stages]
     on = [machines(name) for name in recipe.train.hardware]
-    return "\n".join([*lines, "", text(estimate(recipe, beside, folder, on))])
+    return "\n".join([*lines, "", text(estimate(recipe, beside, folder, on, ranks))])
 
 
 def estimate(
@@ -134,7 +136,7 @@ def estimate(
 
     recipe, beside = recipes.load(reference, overrides)
     on = [machines(name) for name in hardware or recipe.train.hardware]
-    found = find(recipe, beside, runs / recipe.name, on, *assumed)
+    found = find(recipe, beside, runs / recipe.name, on, 1, *assumed)
     machine, person = json.dumps(found, indent=1), text(found)
     if out:
         out.mkdir(parents=True, exist_ok=True)

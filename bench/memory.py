@@ -1,9 +1,9 @@
 """How far is the estimate of a dry run from the memory that training takes?
 
-Each case is a process of its own that trains a model of random weights for three steps of two
-micro-batches with the code of the loop. Measured is the peak of its resident memory (on a GPU, of
-torch's allocations) above what it had after training a microscopic model of the same kind: with
-libraries loaded and nothing else. The C library gives freed memory back at once.
+Each case trains a model of random weights for two steps of two micro-batches, with the code of the
+loop. Measured is the peak of the process's resident memory (on a GPU, of torch's allocations) above
+what it had after training a microscopic model in the same way: with all libraries loaded and
+nothing else. The C library gives freed memory back at once.
 """
 
 import json
@@ -15,15 +15,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-ROWS, LENGTH, STEPS = 2, 512, 3
+ROWS, LENGTH, STEPS = 2, 512, 2
 SHAPES = {
     "llama": {
-        "model_type": "llama", "hidden_size": 512, "intermediate_size": 1408,
-        "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 4,
+        "model_type": "llama", "hidden_size": 384, "intermediate_size": 1024,
+        "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 2,
         "vocab_size": 16384, "tie_word_embeddings": True, "max_position_embeddings": 2048,
     },
     "gpt_bigcode": {
-        "model_type": "gpt_bigcode", "n_embd": 512, "n_inner": 2048, "n_layer": 8, "n_head": 8,
+        "model_type": "gpt_bigcode", "n_embd": 384, "n_inner": 1536, "n_layer": 6, "n_head": 6,
         "vocab_size": 16384, "n_positions": 2048, "multi_query": True, "attn_pdrop": 0.0,
         "activation_function": "gelu",
     },
@@ -57,14 +57,7 @@ def cases() -> list[dict[str, Any]]:
 
 def measure() -> dict[str, Any]:
     """Return estimate and measurement of each case in MB, and the error in percent."""
-    found = []
-    for case in cases():
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.memory", json.dumps(case)],
-            capture_output=True, text=True, check=True, env={**os.environ, **_ENVIRONMENT},
-        )  # fmt: skip
-        found.append(case | json.loads(done.stdout.splitlines()[-1]))
-        sys.stderr.write(json.dumps(found[-1]) + "\n")
+    found = [case for model in SHAPES for case in _apart(model)]
     errors = [abs(case["error_percent"]) for case in found]
     return {
         "cases": found,
@@ -74,20 +67,36 @@ def measure() -> dict[str, Any]:
     }
 
 
+def _apart(model: str) -> list[dict[str, Any]]:
+    """Return the cases of a model, measured in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.memory", model],
+        stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, **_ENVIRONMENT},
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "TRANSFORMERS_VERBOSITY": "error",
     "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1",
 }  # fmt: skip
 
 
+_SMALL = {
+    "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "n_embd": 64,
+    "n_inner": 64, "n_layer": 1, "vocab_size": 256,
+}  # fmt: skip
+
+
 def _case(case: dict[str, Any]) -> dict[str, float]:
     """Train as a case says and return what was estimated and measured."""
+    import gc
+
     from aurora_release.train.memory import How, memory, shape
 
-    small = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "n_embd": 64,
-             "n_inner": 64, "n_layer": 1, "vocab_size": 256}  # fmt: skip
     config = {**SHAPES[case["model"]], "vocab_size": case["vocabulary"]}
-    _train({**config, **{key: small[key] for key in small if key in config}}, case)
+    _train({**config, **{key: _SMALL[key] for key in _SMALL if key in config}}, case)
+    gc.collect()
     before = _now()
     measured = _train(config, case) - before
     how = How(
@@ -176,6 +185,8 @@ def _status(key: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_case(json.loads(sys.argv[1]))) + "\n")
-    sys.stdout.flush()
-    os._exit(0)  # two engines in one process do not always leave in good order
+    for each in cases():
+        if each["model"] == sys.argv[1]:
+            sys.stdout.write(json.dumps(each | _case(each)) + "\n")
+            sys.stdout.flush()
+    os._exit(0)  # many engines in one process do not always leave in good order

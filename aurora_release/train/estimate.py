@@ -3,8 +3,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from aurora_release.data.mixture import Blend, repeats
 from aurora_release.errors import AuroraError
@@ -32,6 +33,7 @@ def estimate(
     beside: Path,
     folder: Path,
     on: list[Machines],
+    ranks: int = 1,
     mfu: float | None = None,
     pue: float = 1.2,
     grid: float | None = None,
@@ -39,7 +41,7 @@ def estimate(
     """Return everything that can be known of a recipe's training without doing any of it.
 
     `folder` is the run folder: what is there already (the base model's shape, the size of the
-    corpus) is used.
+    corpus) is used. `ranks` counts where there is no machine in `on`.
     """
     config, source = model_config(recipe, beside, folder)
     windows = _windows(folder)
@@ -57,33 +59,49 @@ def estimate(
     if config is None:
         return found
     try:
-        return found | _costs(recipe, beside, config, found["tokens"], on, (mfu, pue, grid))
+        costs = _costs(recipe, config, found["tokens"], on, (mfu, pue, grid))
+        layouts = _layouts(on) or [(ranks, False)]
+        tables = [memory_table(recipe, beside, config, *layout) for layout in layouts]
+        return found | costs | {"memory": tables}
     except AuroraError as error:
         return found | {"model_from": str(error)}
 
 
 def model_config(recipe: Recipe, beside: Path, folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """Return the base model's `config.json` and where it is from, without any network.
+    """Return the `config.json` of the model to train and where it is from, without any network.
 
     Looked for in the run folder, in `model.base` where that is a folder, in the Hub's cache, and
     last in `model.config` of the recipe.
     """
+    trained = folder / "vocabulary" / "config.json"
+    if recipe.data.extend_vocabulary and trained.is_file():
+        return _json(trained), str(trained)
+    path, source = _config_file(recipe, beside, folder)
+    if path is None:
+        return None, source
+    found = _json(path)
+    if recipe.data.extend_vocabulary and "vocab_size" in found:
+        found["vocab_size"] += recipe.data.extend_vocabulary
+        source += f" and {recipe.data.extend_vocabulary:,} tokens more"
+    return found, source
+
+
+def _config_file(recipe: Recipe, beside: Path, folder: Path) -> tuple[Path | None, str]:
     base = recipe.model.base
-    places = [folder / "base", Path(base).expanduser(), beside / base]
-    for place in places:
+    for place in (folder / "base", Path(base).expanduser(), beside / base):
         if (place / "config.json").is_file():
-            return _json(place / "config.json"), str(place / "config.json")
+            return place / "config.json", str(place / "config.json")
     cached = _cached(base)
     if cached:
-        return _json(cached), f"the Hub's cache of {base}"
+        return cached, f"the Hub's cache of {base}"
     if recipe.model.config:
         path = resolve(recipe.model.config, beside)
         if not path.is_file():
             raise AuroraError(f"{path} (model.config) does not exist.")
-        return _json(path), recipe.model.config
+        return path, recipe.model.config
     return None, (
-        f"The shape of {base} is not known here: make the base stage first (--until base), or "
-        "name a config.json in model.config of the recipe."
+        f"the shape of {base} is not known here: make the base stage first (--until base), or "
+        "name a config.json in model.config of the recipe"
     )
 
 
@@ -175,13 +193,12 @@ def _warnings(recipe: Recipe, windows: Mapping[str, int]) -> list[str]:
 
 def _costs(
     recipe: Recipe,
-    beside: Path,
     config: Mapping[str, Any],
     tokens: int,
     on: list[Machines],
     assumed: tuple[float | None, float, float | None],
 ) -> dict[str, Any]:
-    """Return operations, memory, time and energy of a model whose shape is known."""
+    """Return operations, time and energy of a model whose shape is known."""
     one = flops_per_token(config, recipe.data.sequence_length)
     mfu, pue, grid = assumed
     return {
@@ -192,10 +209,6 @@ def _costs(
             "six_n": one.six_n * tokens,
             "exact": one.total * tokens,
         },
-        "memory": [
-            memory_table(recipe, beside, config, ranks, accelerator)
-            for ranks, accelerator in _layouts(on)
-        ],
         "machines": [_on(one.total * tokens, each, mfu, pue, grid) for each in on],
     }
 
@@ -230,10 +243,11 @@ def memory_table(
     """Return the memory of a rank for each ZeRO stage, with activations kept or recomputed."""
     train = recipe.train
     model = shape(config)
-    bf16 = accelerator or train.precision != "auto"
-    precision = ("bf16" if bf16 else _here()) if train.precision == "auto" else train.precision
+    precision = train.precision
+    if precision == "auto":
+        precision = "bf16" if accelerator else _here()
     how = How(
-        cast(Precision, precision), _zero(resolve(train.zero, beside)), ranks, train.micro_batch,
+        precision, _zero(resolve(train.zero, beside)), ranks, train.micro_batch,
         recipe.data.sequence_length, train.activation_checkpointing, train.loss_chunk,
         train.global_batch > train.micro_batch * ranks, accelerator=accelerator,
     )  # fmt: skip
@@ -273,7 +287,10 @@ def _zero(path: Path) -> int:
     return int(_json(path).get("zero_optimization", {}).get("stage", 0))
 
 
-def _here() -> str:
+def _here() -> Precision:
+    """Return what `precision: auto` is on this machine, or on most where torch is not installed."""
     from aurora_release.hardware import multiplies_bf16
 
+    if find_spec("torch") is None:
+        return "bf16"
     return "bf16" if multiplies_bf16() else "fp32"

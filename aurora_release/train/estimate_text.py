@@ -20,7 +20,7 @@ def text(found: Mapping[str, Any]) -> str:
         "",
     ]
     if found["model"] is None:
-        return "\n".join([*lines, f"Operations, memory and time: {found['model_from']}"])
+        return "\n".join([*lines, f"operations, memory and time: {found['model_from']}"])
     lines += _operations(found)
     for table in found["memory"]:
         lines += ["", *_memory(table)]
@@ -82,9 +82,9 @@ def _operations(found: Mapping[str, Any]) -> list[str]:
     flops, model = found["flops"], found["model"]
     return [
         f"{model['type']} of {_short(model['parameters'])} parameters ({found['model_from']})",
-        f"  {flops['six_n']:.3g} FLOPs by 6ND, {flops['exact']:.3g} counted by matrix and "
+        f"  {flops['six_n']:.2e} FLOPs by 6ND, {flops['exact']:.2e} counted by matrix and "
         "attention, without recomputation",
-        f"  {flops['six_n_per_token']:.3g} and {flops['exact_per_token']:.3g} a token",
+        f"  {flops['six_n_per_token']:.2e} and {flops['exact_per_token']:.2e} a token",
     ]
 
 
