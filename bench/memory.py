@@ -83,7 +83,7 @@ _ENVIRONMENT = {
 
 
 _SMALL = {
-    "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "n_embd": 64,
+    "hidden_size": 96, "intermediate_size": 64, "num_hidden_layers": 1, "n_embd": 96,
     "n_inner": 64, "n_layer": 1, "vocab_size": 256,
 }  # fmt: skip
 

@@ -56,11 +56,12 @@ def estimate(
         "model": None,
         "model_from": source,
     }
+    layouts = _layouts(on) or [(ranks, False)]
+    found["warnings"] += _uneven(recipe, [number for number, _ in layouts])
     if config is None:
         return found
     try:
         costs = _costs(recipe, config, found["tokens"], on, (mfu, pue, grid))
-        layouts = _layouts(on) or [(ranks, False)]
         tables = [memory_table(recipe, beside, config, *layout) for layout in layouts]
         return found | costs | {"memory": tables}
     except AuroraError as error:
@@ -189,6 +190,16 @@ def _warnings(recipe: Recipe, windows: Mapping[str, int]) -> list[str]:
     unread = [source.name for source in recipe.data.sources if source.name not in read]
     found = [f"No stage reads {', '.join(unread)}."] if unread else []
     return found + (repeats(recipe, windows) if read <= windows.keys() else [])
+
+
+def _uneven(recipe: Recipe, layouts: list[int]) -> list[str]:
+    batch, micro = recipe.train.global_batch, recipe.train.micro_batch
+    return [
+        f"train.global_batch, {batch:,}, is not a multiple of train.micro_batch, {micro}, times "
+        f"{ranks:,} ranks: training refuses it."
+        for ranks in layouts
+        if batch % (micro * ranks)
+    ]
 
 
 def _costs(

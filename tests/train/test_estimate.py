@@ -90,6 +90,12 @@ def test_epochs_and_their_cap_are_told_where_the_corpus_is_counted(tmp_path: Pat
     assert any(text.startswith("code has been read 5.1 times") for text in said["warnings"])
 
 
+def test_ranks_that_do_not_divide_the_batch_draw_a_warning(tmp_path: Path) -> None:
+    found = _found("aurora-m-15b", tmp_path, on=("h100:96",))
+    assert any("times 96 ranks" in text for text in found["warnings"])
+    assert not _found("aurora-m-15b", tmp_path, on=("h100:64",))["warnings"]
+
+
 def _pair() -> tuple[Recipe, Recipe]:
     return recipe.load("aurora-m-15b")[0], recipe.load("aurora-m-twin")[0]
 
