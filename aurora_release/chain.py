@@ -56,7 +56,10 @@ def train(
     Raises:
         AuroraError: `--launch slurm` outside an allocation; a batch file was written.
     """
+    from aurora_release.train.launch import require_divisible
+
     recipe, beside = recipes.load(reference, overrides)
+    require_divisible(recipe.train, launch.ranks)
     name = name or recipe.train.stages[-1].name
     stages = _needed(plan(recipe, beside, launch), name)
     folder = runs / recipe.name

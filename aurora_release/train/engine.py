@@ -15,6 +15,7 @@ import torch
 from aurora_release.errors import AuroraError
 from aurora_release.hardware import multiplies_bf16
 from aurora_release.recipe import Train
+from aurora_release.train.launch import require_divisible
 
 
 def start(model: torch.nn.Module, train: Train, zero: Path) -> Any:
@@ -68,11 +69,7 @@ def repeating(wanted: bool) -> Iterator[None]:
 def configuration(train: Train, zero: Path, ranks: int) -> dict[str, Any]:
     """Return the DeepSpeed file with batch sizes, precision and optimizer filled in."""
     config = _read(zero)
-    if train.global_batch % (train.micro_batch * ranks):
-        raise AuroraError(
-            f"train.global_batch is {train.global_batch}: not a multiple of train.micro_batch, "
-            f"{train.micro_batch}, times {ranks} ranks. Change one of them."
-        )
+    require_divisible(train, ranks)
     config |= {
         "train_batch_size": train.global_batch,
         "train_micro_batch_size_per_gpu": train.micro_batch,

@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO
 
 from aurora_release import atomic
 from aurora_release.errors import AuroraError, Interrupted
-from aurora_release.recipe import TrainStage
+from aurora_release.recipe import Train, TrainStage
 from aurora_release.run import Job
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,19 @@ class Launch:
             )
         if self.hostfile and self.how != "deepspeed":
             raise AuroraError("--hostfile is for --launch deepspeed.")
+
+
+def require_divisible(train: Train, ranks: int) -> None:
+    """Refuse a global batch that cannot be shared out equally.
+
+    Raises:
+        AuroraError: naming the three numbers.
+    """
+    if train.global_batch % (train.micro_batch * ranks):
+        raise AuroraError(
+            f"train.global_batch is {train.global_batch}: not a multiple of train.micro_batch, "
+            f"{train.micro_batch}, times {ranks} ranks. Change one of them."
+        )
 
 
 def train(job: Job, stage: TrainStage, source: Path, launch: Launch) -> dict[str, Any]:

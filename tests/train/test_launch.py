@@ -105,12 +105,25 @@ def test_ranks_stop_together_fail_together_and_go_on(tiny_recipe: Path, tmp_path
     assert not (tmp_path / "tiny" / "cap" / "ranks").exists()
 
 
-def test_mistake_of_a_recipe_is_the_message(tiny_recipe: Path, tmp_path: Path) -> None:
+def test_mistake_that_a_rank_finds_is_the_message(tiny_recipe: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"bf16": {"enabled": true}}', encoding="utf-8")
     run = Run(tiny_recipe, tmp_path)
     done = subprocess.run(
-        [*run.command[:-1], "3", "--launch", "torchrun"],
+        [*run.command, "--launch", "torchrun", f"train.zero={mine}"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "train.global_batch is 4: not a multiple of train.micro_batch, 2, times 3" in done.stderr
+    assert f"{mine} sets bf16; the recipe says it, so remove it there." in done.stderr
+    assert "begins again: no checkpoint yet" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_batch_that_does_not_divide_is_refused_before_anything_starts(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    from aurora_release import chain
+
+    with pytest.raises(AuroraError, match=r"global_batch is 4: .*2, times 3 ranks"):
+        chain.train(str(tiny_recipe), (), tmp_path, None, Launch("torchrun", 3))
+    assert not (tmp_path / "tiny").exists()
