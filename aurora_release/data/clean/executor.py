@@ -36,7 +36,13 @@ def run(how: Executor, name: str, steps: list[PipelineStep], tasks: int, folder:
         AuroraError: the cluster's commands are missing, or tasks failed there.
     """
     passing = executor(how, name, steps, tasks, folder / "tasks" / name.replace(" ", "-"))
-    passing.run()
+    try:
+        passing.run()
+    except subprocess.CalledProcessError as error:
+        raise AuroraError(
+            f"sbatch refused the job of {name!r} (exit code {error.returncode}, its reason is above). "
+            "Check data.executor.partition and hours."
+        ) from None
     if how.kind == "slurm":
         _wait(passing, name)
     if left := passing.get_incomplete_ranks():
