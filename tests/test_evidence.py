@@ -59,3 +59,17 @@ def test_damaged_evidence_is_named(tmp_path: Path, content: bytes, message: str)
     (tmp_path / evidence.FILE).write_bytes(content)
     with pytest.raises(AuroraError, match=message):
         evidence.read(tmp_path / evidence.FILE)
+
+
+def test_a_folder_has_a_digest_of_its_names_and_contents(tmp_path: Path) -> None:
+    def made(name: str, **files: str) -> str:
+        for file, content in files.items():
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_text(content, encoding="utf-8")
+        return evidence.sha256_path(tmp_path / name)
+
+    same = made("a", x="1", y="2")
+    assert made("b", y="2", x="1") == same
+    assert len({same, made("c", x="1", z="2"), made("d", x="1", y="3"), made("e", x="1")}) == 4
+    (tmp_path / "f").write_text("1", encoding="utf-8")
+    assert evidence.sha256_path(tmp_path / "f") == evidence.sha256_file(tmp_path / "f")

@@ -40,8 +40,8 @@ def run(how: Executor, name: str, steps: list[PipelineStep], tasks: int, folder:
         passing.run()
     except subprocess.CalledProcessError as error:
         raise AuroraError(
-            f"sbatch refused the job of {name!r} (exit code {error.returncode}, its reason is above). "
-            "Check data.executor.partition and hours."
+            f"sbatch refused the job of {name!r} (exit code {error.returncode}; its reason is "
+            "above). Check data.executor.partition and data.executor.hours."
         ) from None
     if how.kind == "slurm":
         _wait(passing, name)
