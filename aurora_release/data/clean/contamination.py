@@ -142,6 +142,8 @@ class Contamination:
         One n-gram of an evaluation item is enough; of held-out text it takes a share, because
         pages of one manual and files of one project have sentences in common.
         """
+        if not self._items and not self._texts:
+            return None
         width = ngrams.width(language, size)
         words = ngrams.tokens(document.text if document.prompt is None else document.prompt)
         sizes = {*self._items, width}

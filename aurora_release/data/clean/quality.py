@@ -22,7 +22,8 @@ _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
 _FUNCTION = {
     "en": "the of and to in is that for it with as on be are this by or from at not you can if",
     "fi": "ja on ei että se joka tai kun jos voi ovat mutta niin myös kuin sen sekä jotka hän oli "
-    "tämä mukaan ole olla voit tämän ne",
+    "tämä mukaan ole olla voit tämän ne eli vain tässä jonka jossa niiden kaikki voidaan kanssa "
+    "ennen jälkeen sitä siitä nyt jotta koska jokin sitten kuten eikä siihen niitä muun",
     "hi": "के का की में है को से पर और एक यह कि हैं करने लिए ने भी या तो नहीं कर इस हो जो था",
     "ja": "です ます する した して こと ない ある いる れる から など この その ため また よう "
     "には では とし れた って たり きま まし なる もの さい 場合 ると",
@@ -102,8 +103,7 @@ def measures(text: str, language: str) -> dict[str, float]:
         # one such line may be what a page is about
         "boilerplate lines": max(0, sum(1 for line in lines if _BOILERPLATE.search(line)) - 1)
         / max(1, len(lines)),
-        "menu lines": sum(len(line) < 30 and line[-1] not in TERMINAL_PUNCTUATION for line in lines)
-        / max(1, len(lines)),
+        "menu lines": _menu(lines),
         "repeated phrases": _repeated(words, ngrams.width(language, 5)),
         "commonest phrase": _commonest(words, ngrams.width(language, 2)),
         "letters in a word": float(np.mean([len(word) for word in words])) if words else 0.0,
@@ -115,6 +115,12 @@ def measures(text: str, language: str) -> dict[str, float]:
     if language == "ja":
         found["kana"] = len(_KANA.findall(solid)) / max(1, len(_SCRIPT["ja"].findall(solid)))
     return found
+
+
+def _menu(lines: list[str]) -> float:
+    """Return the share of short lines without an end; a list of a few is no menu."""
+    short = sum(len(line) < 30 and line[-1] not in TERMINAL_PUNCTUATION for line in lines)
+    return short / len(lines) if len(lines) >= 10 else 0.0
 
 
 def _repeated(words: list[str], size: int) -> float:

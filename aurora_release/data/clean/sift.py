@@ -1,6 +1,7 @@
 """The first pass over a shard: what one document alone decides."""
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -41,8 +42,8 @@ class Sift(PipelineStep):  # type: ignore[misc]
         judge = Judge(source, plan)
         share = plan.data.heldout if source.heldout is None else source.heldout
         counts: Counter[str] = Counter()
-        digests: list[tuple[int, int]] = []
-        offsets: dict[str, list[int]] = {"kept": [], "held": []}
+        digests = array("Q")
+        offsets = {"kept": array("Q"), "held": array("Q")}
         with ExitStack() as stack:
             files = {
                 kind: stack.enter_context(whole(plan.path(kind, rank)))
@@ -56,12 +57,13 @@ class Sift(PipelineStep):  # type: ignore[misc]
                     continue
                 document, masked = judge.masked(document)
                 kind = "held" if held_out(document.group, share) else "kept"
-                digests.append((_digest(document), place(kind == "kept", rank, len(offsets[kind]))))
+                at = place(kind == "kept", rank, len(offsets[kind]))
+                digests.extend((_digest(document), at))
                 offsets[kind].append(files[kind].tell())
                 files[kind].write(work.pack(document, masked))
         for kind, found_at in offsets.items():
             work.save(plan.path(f"{kind}-offsets", rank), np.array(found_at, np.uint64))
-        work.save(plan.path("digests", rank), np.sort(np.array(digests, DIGEST)))
+        work.save(plan.path("digests", rank), np.sort(np.frombuffer(digests, DIGEST)))
         with whole(plan.path("sifted", rank)) as file:
             file.write(canonical(counts))
 

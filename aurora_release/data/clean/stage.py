@@ -38,6 +38,8 @@ def clean(job: Job) -> dict[str, Any]:
         beside, folder = job.beside.absolute(), (job.folder / _WORK).absolute()
         plan = Work(data, beside, folder, tuple(shards(data.sources, beside)))
         _run(plan)
+        for left in job.folder.rglob(".*.tmp"):  # by a run that was killed while it wrote
+            left.unlink()
         found = {
             source.name: _gather(job, plan, number) for number, source in enumerate(data.sources)
         }
