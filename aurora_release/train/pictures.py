@@ -38,31 +38,36 @@ def curve(rows: Rows, key: str, title: str, unit: str, path: Path) -> None:
 
 def changes(history: Rows, floors: Mapping[str, float], path: Path) -> None:
     """Draw each set's change from the base model with its 95 % interval, and the floors."""
-    names = list(history[0]["sets"])
-    with figure(path, height=5.4) as axes:
-        for number, name in enumerate(names):
-            rows = [(line["step"], line["sets"][name]) for line in history if name in line["sets"]]
-            colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % 3]
-            steps = [step for step, _ in rows]
-            low, high = ([100 * row["interval"][end] for _, row in rows] for end in (0, 1))
-            axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
-            axes.plot(
-                steps, [100 * row["change"] for _, row in rows],
-                style, color=colour, linewidth=2.5, marker="o", markersize=4, label=name,
-            )  # fmt: skip
-        axes.axhline(0, color=INK, linewidth=1.2)
-        for floor in sorted(set(floors.values())):
-            axes.axhline(100 * floor, color=COLOURS[5], linewidth=2, linestyle=(0, (4, 3)))
-            axes.annotate(
-                f"floor {100 * floor:+g} %", (1, 100 * floor), xytext=(0, 4), ha="right",
-                xycoords=("axes fraction", "data"), textcoords="offset points",
-                color=COLOURS[5], fontsize=12,
-            )  # fmt: skip
-        _finish(axes, "Bits per byte, change from the base model", "percent (below zero is better)")
-        axes.figure.legend(frameon=False, ncols=3, loc="outside lower center", fontsize=13)
+    names = list(history[-1]["sets"])
+    groups = [names[first : first + len(COLOURS)] for first in range(0, len(names), len(COLOURS))]
+    with figure(path, height=1.0 + 3.6 * len(groups), panels=len(groups)) as panels:
+        for number, group in enumerate(groups):
+            axes = panels if len(groups) == 1 else panels[number]
+            for name, colour in zip(group, COLOURS, strict=False):
+                _change(axes, name, history, colour)
+            axes.axhline(0, color=INK, linewidth=1.2)
+            for floor in sorted({floors.get(name, floors.get("*", 0.0)) for name in group} - {0.0}):
+                _floor(axes, floor)
+            title = "" if number else "Bits per byte, change from the base model"
+            _finish(axes, title, "percent (below 0 is better)")
+            axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=12)
 
 
-_STYLES = ("-", "--", ":")
+def _change(axes: Any, name: str, history: Rows, colour: str) -> None:
+    rows = [(line["step"], line["sets"][name]) for line in history if name in line["sets"]]
+    steps, values = [step for step, _ in rows], [100 * row["change"] for _, row in rows]
+    low, high = ([100 * row["interval"][end] for _, row in rows] for end in (0, 1))
+    axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
+    axes.plot(steps, values, color=colour, linewidth=2.5, marker="o", markersize=4, label=name)
+
+
+def _floor(axes: Any, floor: float) -> None:
+    axes.axhline(100 * floor, color=COLOURS[5], linewidth=2, linestyle=(0, (4, 3)))
+    axes.annotate(
+        f"floor {100 * floor:+g} %", (1, 100 * floor), xytext=(0, 4), ha="right",
+        xycoords=("axes fraction", "data"), textcoords="offset points",
+        color=COLOURS[5], fontsize=12,
+    )  # fmt: skip
 
 
 def _finish(axes: Any, title: str, unit: str) -> None:
