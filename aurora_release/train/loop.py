@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -19,7 +19,7 @@ from aurora_release.recipe import Recipe, TrainStage
 from aurora_release.train import report
 from aurora_release.train.batches import Batches
 from aurora_release.train.checkpoint import Checkpoints
-from aurora_release.train.engine import agreed, precision, rank
+from aurora_release.train.engine import agreed, meet, precision, rank
 from aurora_release.train.forgetting import breaches, broken
 from aurora_release.train.journal import Journal
 from aurora_release.train.launch import FOLDER, STOP
@@ -66,19 +66,15 @@ class Loop:
                 checkpoint was written first.
         """
         first = self._resume()
-        try:
-            with _stop_requests() as stop, self._journal(first) as self.journal:
-                self._train(first, stop)
-        except AuroraError as error:
-            self._report(str(error))
-            raise
+        with _stop_requests() as stop, self._journal(first) as self.journal:
+            self._train(first, stop)
         self._report(f"Done: {self.steps:,} steps.")
         return self.journal.rows
 
     def _train(self, first: int, stop: list[int]) -> None:
         """Take the steps that are left."""
         if error := self._error(first):
-            raise error
+            self._stop(error)
         for step in range(first, self.steps):
             self._keep(self._step(step))
             error = self._error(step + 1)
@@ -115,15 +111,20 @@ class Loop:
         """Write a checkpoint where one is due, and stop where that is due."""
         if stopping or error or step % self.recipe.train.checkpoint_every == 0:
             self.checkpoints.save(self.engine, step, self._state(step))
-        if stopping or error:
-            self.checkpoints.settle()
         if error:
-            raise error
+            self._stop(error)
         if stopping:
-            raise Interrupted(
+            self._stop(Interrupted(
                 f"{self.stage.name} stopped after step {step} of {self.steps} and is saved; "
                 "the same command goes on from there."
-            )
+            ))  # fmt: skip
+
+    def _stop(self, error: AuroraError) -> NoReturn:
+        """End the stage on all ranks once what it leaves is on disk."""
+        self.checkpoints.settle()
+        self._report(str(error))
+        meet()  # who leaves first takes the others down, and rank 0 may still be writing
+        raise error
 
     def _state(self, step: int) -> dict[str, Any]:
         """Return what a checkpoint keeps of the watch, and the mean that `keep.best` compares."""
