@@ -18,8 +18,8 @@ from aurora_release.errors import AuroraError
 from aurora_release.recipe import Source
 from aurora_release.shipped import resolve
 
-_AT_MOST = 2**22
-"""N-grams of held-out text that are compared: 40 MiB. Of more, every k-th by hash."""
+_AT_MOST = 2**20
+"""N-grams of held-out text that are compared: 10 MiB. Of more, every k-th by hash."""
 _SHORTEST = 8
 """Words: an evaluation item of fewer says nothing that other texts would not say too."""
 
