@@ -75,6 +75,21 @@ def train(
     return folder
 
 
+def tune(reference: str, overrides: tuple[str, ...], runs: Path, dry_run: bool) -> Path:
+    """Run a recipe up to preference tuning and return its run folder.
+
+    Raises:
+        AuroraError: the recipe has no `tune`.
+    """
+    recipe, _ = recipes.load(reference, overrides)
+    if recipe.tune is None:
+        raise AuroraError(
+            f"{reference} has no `tune`: add it, at least with the file of pairs, as in "
+            f'aurora tune {reference} "tune={{path: pairs.jsonl}}".'
+        )
+    return run(reference, overrides, runs, until=recipe.tune.name, dry_run=dry_run)
+
+
 def demo(runs: Path) -> None:
     """Run the demo recipe, verify the release, and ask the served model three things."""
     from aurora_release.serve.tour import tour
@@ -116,6 +131,10 @@ def describe(
 
     lines = [f"{recipe.title}, from {recipe.model.base}, into {folder}", ""]
     lines += [f"  {stage.name:<18} after {', '.join(stage.after) or 'nothing'}" for stage in stages]
+    if recipe.tune:
+        lines += ["", f"  {recipe.tune.name}: direct preference optimisation on the pairs of "
+                  f"{recipe.tune.path}, batches of {recipe.tune.global_batch}, learning rate "
+                  f"{recipe.tune.learning_rate:g}"]  # fmt: skip
     on = [machines(name) for name in recipe.train.hardware]
     return "\n".join([*lines, "", text(estimate(recipe, beside, folder, on, ranks))])
 

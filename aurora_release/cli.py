@@ -92,6 +92,19 @@ def estimate(
 
 
 @app.command()
+def tune(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    dry_run: DryRun = False,
+) -> None:
+    """Make RECIPE true up to preference tuning on reviewed pairs."""
+    from aurora_release import chain
+
+    chain.tune(recipe, tuple(overrides or ()), runs, dry_run)
+
+
+@app.command()
 def demo(runs: Runs = Path("runs")) -> None:
     """Run the demo recipe, verify its release, serve it and ask it three things."""
     from aurora_release import chain

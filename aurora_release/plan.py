@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aurora_release.hub import RANDOM
-from aurora_release.recipe import Quantization, Recipe, TrainStage
+from aurora_release.recipe import Preference, Quantization, Recipe, TrainStage
 from aurora_release.run import Job, Stage
 from aurora_release.safety import policy
 from aurora_release.shipped import resolve, shipped
@@ -23,9 +23,11 @@ def plan(recipe: Recipe, beside: Path, launch: "Launch | None" = None) -> list[S
     for stage in recipe.train.stages:
         stages.append(_train(recipe, beside, stage, source, launch))
         source = stage.name
-    stages.append(_evaluate(recipe, beside, source))
+    if recipe.tune:
+        stages.append(_tune(recipe, beside, recipe.tune, source))
+    stages.append(_evaluate(recipe, beside, recipe.final))
     for variant in recipe.quantize:
-        stages.append(_quantize(recipe, variant, source))
+        stages.append(_quantize(recipe, variant, recipe.final))
         stages.append(_evaluate(recipe, beside, variant.name))
     return [*stages, _release(recipe, [stage.name for stage in stages])]
 
@@ -123,6 +125,17 @@ _NOT_DECIDING = (
 )  # fmt: skip
 # floors and the times of measuring may change under way: a breach must not cost the training
 _WATCH_DECIDING = ("spike", "window", "bytes_per_source", "sets")
+
+
+def _tune(recipe: Recipe, beside: Path, tune: Preference, source: str) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.train.preference import prefer
+
+        return prefer(job, tune, job.before[source])
+
+    decides = {**_json(tune), "precision": recipe.train.precision, "seed": recipe.seed}
+    pairs = {"pairs": resolve(tune.path, beside)}
+    return Stage(tune.name, (source,), decides, work, pairs, resumes=True)
 
 
 def _evaluate(recipe: Recipe, beside: Path, of: str) -> Stage:

@@ -57,8 +57,8 @@ class Chain:
 
     @property
     def final(self) -> str:
-        """The name of the last training stage."""
-        return self.recipe.train.stages[-1].name
+        """The name of the stage that made the released model."""
+        return self.recipe.final
 
     @property
     def variants(self) -> list[str]:
@@ -121,8 +121,9 @@ def breaks(chain: Chain, links: Mapping[str, str]) -> list[str]:
 
 def _unlinked(chain: Chain, reached: set[str]) -> list[str]:
     loose = [f"{FOLDER}/{name}.json belongs to no chain." for name in chain.stages.keys() - reached]
-    stages = [stage.name for stage in chain.recipe.train.stages]
-    made = {"base", chain.recipe.start, "clean", "data", *chain.variants, *stages}
+    made = {
+        "base", chain.recipe.start, "clean", "data", *chain.variants, *chain.recipe.trained,
+    }  # fmt: skip
     gone = [f"{FOLDER}/{name}.json is missing: the recipe has it." for name in made - reached]
     return sorted(loose + gone)
 
@@ -155,7 +156,7 @@ def _model(names: Iterable[str]) -> list[str]:
 
 
 def _order(recipe: Recipe) -> list[str]:
-    made = ["base", *(stage.name for stage in recipe.train.stages)]
+    made = ["base", *recipe.trained]
     made += [variant.name for variant in recipe.quantize]
     names = [name for stage in made for name in (stage, f"evaluate-{stage}")]
     return list(dict.fromkeys([names[0], "clean", recipe.start, "data", *names[1:]]))

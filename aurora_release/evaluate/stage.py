@@ -63,10 +63,9 @@ def evaluate(job: Job, of: str) -> dict[str, Any]:
 
 def role(recipe: Recipe, of: str) -> str:
     """Return what a stage's model is in a run: base, trained, final (the last trained), variant."""
-    stages = [stage.name for stage in recipe.train.stages]
-    if of == stages[-1]:
+    if of == recipe.final:
         return "final"
-    if of in stages:
+    if of in recipe.trained:
         return "trained"
     return "base" if of == "base" else "variant"
 

@@ -21,12 +21,12 @@ _CHARACTERS = 200
 
 
 def quantize(job: Job, variant: Nf4 | Gptq | Gguf) -> dict[str, Any]:
-    """Write one variant of the model of the last training stage and return its measurements.
+    """Write one variant of the final model and return its measurements.
 
     Raises:
         AuroraError: the model or its tokenizer does not fit the method, before any work.
     """
-    source = job.before[job.recipe.train.stages[-1].name]
+    source = job.before[job.recipe.final]
     began = time.monotonic()
     peak, used = _make(job, variant, source)
     seconds = time.monotonic() - began

@@ -97,11 +97,13 @@ class Lora(Part):
 
     rank: Count = 16
     alpha: Positive = 32.0
+    """Adapters are scaled by alpha / rank."""
     dropout: Share = 0.0
+    """Of what goes into the adapters."""
     targets: tuple[str, ...] = ()
     """Names of linear layers; empty means all but the head."""
     base: Literal["full", "nf4"] = "full"
-    """`nf4` keeps the frozen weights in 4 bits (QLoRA)."""
+    """`nf4` keeps the frozen weights in 4 bits (QLoRA); not with ZeRO 3."""
 
 
 class Train(Part):
@@ -128,6 +130,7 @@ class Train(Part):
     compile: bool = False
     """torch.compile: minutes to start, faster steps."""
     lora: Lora | None = None
+    """Adapters in place of full training; null trains every weight."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
     keep: Keep = Keep()
@@ -149,6 +152,11 @@ class Train(Part):
                 f"global_batch, {self.global_batch}, is not a multiple of "
                 f"micro_batch, {self.micro_batch}"
             )
+        if self.lora and self.average > 1:
+            raise ValueError(
+                "average and lora: the mean of adapters is not the mean of the weights they make; "
+                "remove one of them"
+            )
         return self
 
 
@@ -157,12 +165,31 @@ class Preference(Part):
 
     name: Name = "dpo"
     path: str
-    """JSON lines with `prompt`, `chosen` and `rejected`; relative to the recipe."""
+    """JSON lines with `id`, `prompt`, `chosen`, `rejected` and `reviews`; relative to the
+    recipe."""
     min_reviews: Annotated[int, Field(ge=0)] = 1
-    """Pairs with fewer reviews are left out."""
+    """Pairs with fewer reviews that accept them are left out, and any that a review rejects."""
+    heldout: Share = 0.1
+    """Share of the prompts that is not trained on; accuracy and margin are measured there."""
+    max_length: Count = 1024
+    """Pairs with more tokens than this, prompt and answer together, are left out."""
     beta: Positive = 0.1
+    """How dearly moving away from the model before is paid for (Rafailov et al. 2023)."""
     learning_rate: Positive = 5.0e-6
+    """Rises over a tenth of the steps, then falls to zero in a line."""
     epochs: Positive = 1.0
     micro_batch: Count = 1
+    """Pairs in one forward pass."""
     global_batch: Count = 8
+    """Pairs in one optimizer step."""
     lora: Lora | None = None
+    """Adapters in place of full training; null trains every weight."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Preference":
+        if self.global_batch % self.micro_batch:
+            raise ValueError(
+                f"global_batch, {self.global_batch}, is not a multiple of "
+                f"micro_batch, {self.micro_batch}"
+            )
+        return self

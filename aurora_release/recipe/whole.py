@@ -116,9 +116,7 @@ class Recipe(Part):
                     f"than the stage has, {self.steps(stage)}"
                 )
         _known_floors(self)
-        folders = [stage.name for stage in self.train.stages]
-        folders += [variant.name for variant in self.quantize]
-        folders += [self.tune.name] if self.tune else []
+        folders = [*self.trained, *(variant.name for variant in self.quantize)]
         _unique("train.stages, tune and quantize", folders)
         return self
 
@@ -126,6 +124,17 @@ class Recipe(Part):
     def start(self) -> str:
         """The stage whose model training starts from."""
         return "vocabulary" if self.data.extend_vocabulary else "base"
+
+    @property
+    def trained(self) -> list[str]:
+        """Return the names of the stages that train, in order: each goes on from the one before."""
+        tuned = [self.tune.name] if self.tune else []
+        return [*(stage.name for stage in self.train.stages), *tuned]
+
+    @property
+    def final(self) -> str:
+        """Return the name of the stage whose model is evaluated, quantized and released."""
+        return self.trained[-1]
 
     def steps(self, stage: TrainStage) -> int:
         """Return the optimizer steps of a stage."""

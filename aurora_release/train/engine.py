@@ -22,8 +22,8 @@ def start(model: torch.nn.Module, train: Train, zero: Path) -> Any:
     """Return a DeepSpeed engine that trains `model`.
 
     Raises:
-        AuroraError: the ZeRO file is not JSON, sets what the recipe sets, or the batch does not
-            divide by the number of ranks.
+        AuroraError: the ZeRO file is not JSON, sets what the recipe sets or cannot hold 4-bit
+            weights, or the batch does not divide by the number of ranks.
     """
     join()
     import deepspeed
@@ -70,6 +70,13 @@ def configuration(train: Train, zero: Path, ranks: int) -> dict[str, Any]:
     """Return the DeepSpeed file with batch sizes, precision and optimizer filled in."""
     config = _read(zero)
     require_divisible(train, ranks)
+    stage = config.get("zero_optimization", {}).get("stage", 0)
+    if stage == 3 and train.lora and train.lora.base == "nf4":
+        raise AuroraError(
+            f"{zero} (train.zero) is ZeRO 3, which cuts weights into pieces, and weights in 4 bits "
+            "(train.lora.base: nf4) cannot be cut. Set train.zero to ZeRO 0, 1 or 2; the frozen "
+            "weights are small in 4 bits."
+        )
     config |= {
         "train_batch_size": train.global_batch,
         "train_micro_batch_size_per_gpu": train.micro_batch,
@@ -157,10 +164,11 @@ def _device() -> str:
 def _groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Return parameter groups: matrices decay, vectors (norms and biases) do not."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    return [
+    groups = [
         {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
     ]
+    return [group for group in groups if group["params"]]  # adapters are matrices alone
 
 
 _OURS = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps",

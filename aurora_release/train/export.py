@@ -36,12 +36,33 @@ def export(engine: Any, source: Path, folder: Path, shard: str = _SHARD) -> dict
     weights = dict(_weights(engine))
     if rank() == 0:
         _save(engine.module, weights, folder, shard)
-        for name in _TOKENIZER:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, folder / name)
+        _copy_tokenizer(source, folder)
     meet()
     logits = _logits(engine.module, engine.device)
     return certify(engine.module, weights, logits, folder) if rank() == 0 else {}
+
+
+def write(model: Any, source: Path, folder: Path) -> dict[str, Any]:
+    """Write a model that lies in no engine, its weights rounded to bf16; return its certificate.
+
+    Raises:
+        AuroraError: the folder does not hold what the model holds.
+    """
+    weights = {}
+    for name, weight in _state(model):
+        kind = torch.bfloat16 if weight.is_floating_point() else weight.dtype
+        # rounded in place: a cast of the whole model would round what its positions turn by, too
+        weights[name] = weight.detach().to("cpu", kind)
+        weight.data.copy_(weights[name])
+    _save(model, weights, folder, _SHARD)
+    _copy_tokenizer(source, folder)
+    return certify(model, weights, _logits(model, model.device), folder)
+
+
+def _copy_tokenizer(source: Path, folder: Path) -> None:
+    for name in _TOKENIZER:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def certify(

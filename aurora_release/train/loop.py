@@ -66,7 +66,7 @@ class Loop:
                 checkpoint was written first.
         """
         first = self._resume()
-        with _stop_requests() as stop, self._journal(first) as self.journal:
+        with stop_requests() as stop, self._journal(first) as self.journal:
             self._train(first, stop)
         self._report(f"Done: {self.steps:,} steps.")
         return self.journal.rows
@@ -233,7 +233,7 @@ def _norm(engine: Any) -> float | None:
 
 
 @contextmanager
-def _stop_requests() -> Iterator[list[int]]:
+def stop_requests() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying of them; a second one is not collected."""
     caught: list[int] = []
 

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Train
-from aurora_release.train import attention
+from aurora_release.train import adapters, attention
 from aurora_release.train.engine import precision
 
 log = logging.getLogger(__name__)
@@ -23,16 +22,19 @@ def load(source: Path, train: Train) -> Any:
     """Return the model in `source`, ready for an engine.
 
     Raises:
-        AuroraError: `train.loss_chunk` is set and the model does more than multiply to get logits.
+        AuroraError: `train.loss_chunk` is set and the model does more than multiply to get logits,
+            or `train.lora.targets` names no layer.
     """
     kind = torch.bfloat16 if precision(train) == "bf16" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=kind, use_safetensors=True)
+    model = adapters.load(source, train.lora, kind)
     model.config.use_cache = False
     if train.loss_chunk is not None:
         _require_plain_head(model)
     attend_per_document(model)
     if train.activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
+    if train.lora:
+        model = adapters.add(model, train.lora)
     if train.compile:
         for layer in layers(model):
             layer.compile()

@@ -15,17 +15,20 @@ if TYPE_CHECKING:
 
 def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     """Train `stage` from the model in `source`; write model, metrics and loss curve."""
+    from aurora_release.train import adapters
     from aurora_release.train.average import average, snapshots
     from aurora_release.train.engine import repeating
     from aurora_release.train.export import export
 
-    with repeating(job.recipe.train.deterministic):
+    how = job.recipe.train
+    with repeating(how.deterministic):
         loop = begin(job, stage, source)
-        means = snapshots(loop.recipe.train, loop.steps)
+        means = snapshots(how, loop.steps)
         loop.checkpoints.needed = frozenset(means)
         metrics = loop.run()
         average(loop.engine, loop.checkpoints, means)
-        certificate = export(loop.engine, source, job.folder)
+        certificate = (adapters.export if how.lora else export)(loop.engine, source, job.folder)
+    adapted = {"lora": adapters.evidence(loop.engine.module, how.lora)} if how.lora else {}
     loop.engine.destroy()
     loop.checkpoints.remove()
     return {
@@ -33,6 +36,7 @@ def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
         "averaged": [*means, loop.steps],
         "export": certificate,
         "skipped": loop.skipped,
+        **adapted,
         **_watched(loop.recipe.train.watch, loop.validation),
     }
 

@@ -86,7 +86,7 @@ def train(group: dict[str, str]) -> Iterator[Callable[..., Path]]:
     def train(reference: Path, runs: Path, *overrides: str) -> Path:
         """Return the run folder."""
         recipe, beside = recipes.load(str(reference), overrides)
-        wanted = {"base", "clean", "data", *(stage.name for stage in recipe.train.stages)}
+        wanted = {"base", "clean", "data", *recipe.trained}
         stages = [stage for stage in plan(recipe, beside) if stage.name in wanted]
         run(recipe, beside, stages, runs / recipe.name)
         return runs / recipe.name
