@@ -80,9 +80,8 @@ def train(job: Job, stage: TrainStage, source: Path, launch: Launch) -> dict[str
         Interrupted: it was stopped, and every rank saved.
         AuroraError: a rank failed; the message is that rank's.
     """
+    clear(job.folder)
     folder = job.folder / FOLDER
-    _await_gone(folder)
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     path = folder / "job.json"
     atomic.write_text(path, json.dumps(_order(job, stage, source)))
@@ -99,6 +98,16 @@ def train(job: Job, stage: TrainStage, source: Path, launch: Launch) -> dict[str
     measured = _outcome(job, stage, launch.ranks, gone)
     shutil.rmtree(folder)
     return measured
+
+
+def clear(stage: Path) -> None:
+    """Remove what the ranks of an earlier run left, and its wish to stop, from a stage's folder.
+
+    Raises:
+        AuroraError: one of them is still there.
+    """
+    _await_gone(stage / FOLDER)
+    shutil.rmtree(stage / FOLDER, ignore_errors=True)
 
 
 def command(launch: Launch, job: Path) -> list[str]:
@@ -243,11 +252,7 @@ def _last_lines(folder: Path, number: int, count: int = 8) -> str:
 
 
 def _await_gone(folder: Path, patience: float = 30.0) -> None:
-    """Wait until the ranks of a run that was killed have noticed it.
-
-    Raises:
-        AuroraError: one of them is still there.
-    """
+    """Wait until the ranks of a run that was killed have noticed it."""
     until = time.monotonic() + patience
     for path in sorted(folder.glob("rank-*.json")):
         entry = json.loads(path.read_bytes())

@@ -17,10 +17,13 @@ def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     """Train `stage` from the model in `source`; write model, metrics and loss curve."""
     from aurora_release.train import adapters
     from aurora_release.train.average import average, snapshots
-    from aurora_release.train.engine import repeating
+    from aurora_release.train.engine import repeating, world_size
     from aurora_release.train.export import export
+    from aurora_release.train.launch import clear
 
     how = job.recipe.train
+    if world_size() == 1:
+        clear(job.folder)
     with repeating(how.deterministic):
         loop = begin(job, stage, source)
         means = snapshots(how, loop.steps)
