@@ -69,7 +69,9 @@ def test_gguf_stage_measures_what_it_wrote(job: Job) -> None:
     assert measured["bytes"] == (job.folder / "model.gguf").stat().st_size
     assert measured["calibration"] is None
     assert measured["certificate"]["texts"] == len(certificate_texts(job.before["clean"])) == 2
-    assert measured["certificate"]["greedy_agreement"] == 1
+    # a random model has near ties, and a machine that multiplies bf16 rounds its fp32 weights:
+    # its logits say more than its next tokens
+    assert measured["certificate"]["logit_difference_max"] < 0.5
     assert (job.folder / "chat_template.jinja").is_file()
 
 
