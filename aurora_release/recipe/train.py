@@ -128,7 +128,8 @@ class Train(Part):
     loss_chunk: Count | None = None
     """Rows of logits that exist at one time in the loss: less memory, more time on CPU."""
     compile: bool = False
-    """torch.compile: minutes to start, faster steps."""
+    """torch.compile of each layer: seconds to minutes to start, faster steps. On CPU it has no
+    effect together with activation_checkpointing."""
     lora: Lora | None = None
     """Adapters in place of full training; null trains every weight."""
     checkpoint_every: Count = 500

@@ -86,6 +86,26 @@ def test_options_that_save_memory_change_neither_loss_nor_gradients(
         torch.testing.assert_close(saving, plain, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.gpu  # it runs on a CPU too, where compiling takes a minute
+@pytest.mark.filterwarnings("ignore")  # of torch, about itself
+def test_compiled_layers_have_the_same_loss_and_gradients(tiny_llama: Path) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    plain, compiled = (
+        models.load(tiny_llama, _train(compile=on)).to(device) for on in (False, True)
+    )
+    tokens, positions, labels = (part.to(device) for part in _rows())
+    # other documents in the second round: lengths must not be compiled in
+    for rows in ((tokens, positions, labels), (tokens[:1], positions[:1] % 16, labels[:1])):
+        losses = []
+        for model in (plain, compiled):
+            model.zero_grad()
+            losses.append(packed_loss(model, *rows))
+            losses[-1].backward()
+        torch.testing.assert_close(*losses, rtol=1e-6, atol=0)
+        for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
+            torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-4)
+
+
 def test_the_head_is_computed_where_there_is_a_label(tiny_llama: Path) -> None:
     model = models.load(tiny_llama, _train())
     rows = []
