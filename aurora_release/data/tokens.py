@@ -67,7 +67,7 @@ class Encoder:
         Raises:
             AuroraError: the tokenizer has no marks for what is moved.
         """
-        waiting: Future[list[Tokens]] | None = None
+        waiting: Future[Iterable[Tokens]] | None = None
         with _parallel(), ThreadPoolExecutor(1) as ahead:
             for batch in _batches(documents):
                 following = ahead.submit(self._batch, batch, moved, seed)
@@ -77,26 +77,28 @@ class Encoder:
             if waiting:
                 yield from waiting.result()
 
-    def _batch(self, documents: list[Document], moved: float, seed: int) -> list[Tokens]:
+    def _batch(self, documents: list[Document], moved: float, seed: int) -> Iterable[Tokens]:
+        """Encode a batch; what is left to do in Python happens when the caller iterates."""
         if documents[0].prompt is not None:
             return [self._pair(document) for document in documents]
         cut = [fim.pieces(item.text, moved, seed, item.id) for item in documents]
         texts = [text for pieces in cut for _, text in pieces]
-        encoded = iter(self._plain.encode_batch_fast(texts, add_special_tokens=False))
-        return [
+        encoded = iter(self._plain.encode_batch(texts, add_special_tokens=False))
+        return (
             self._text(item, pieces, islice(encoded, len(pieces)))
             for item, pieces in zip(documents, cut, strict=True)
-        ]
+        )
 
     def _text(
         self, document: Document, pieces: tuple[fim.Piece, ...], encoded: Iterator[Any]
     ) -> Tokens:
-        ids = [self.end_of_text]
+        ids = array("I", [self.end_of_text])
         for (mark, _), encoding in zip(pieces, encoded, strict=True):
             if mark:
                 ids.append(self._marks[mark])
-            ids += encoding.ids
-        return _tokens(document, [*ids, self.end_of_text], 1, fim=len(pieces) > 1)
+            ids.fromlist(encoding.ids)
+        ids.append(self.end_of_text)
+        return _tokens(document, ids, 1, fim=len(pieces) > 1)
 
     def _pair(self, document: Document) -> Tokens:
         """Return prompt and response as the model will meet them; the loss is on the response."""
@@ -110,7 +112,8 @@ class Encoder:
                 "cannot be put on responses alone; correct model.chat_template of the recipe."
             )
         ids = self._ids(prompt)
-        return _tokens(document, ids + self._ids(whole.removeprefix(prompt)), len(ids))
+        answered = array("I", ids + self._ids(whole.removeprefix(prompt)))
+        return _tokens(document, answered, len(ids))
 
     def _chat(self, messages: list[dict[str, str]], open_answer: bool) -> str:
         return str(
@@ -123,10 +126,10 @@ class Encoder:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _tokens(document: Document, ids: list[int], prompt: int, fim: bool = False) -> Tokens:
+def _tokens(document: Document, ids: "array[int]", prompt: int, fim: bool = False) -> Tokens:
     text = (document.prompt or "") + document.text
     return Tokens(
-        document.id, array("I", ids), prompt, document.license,
+        document.id, ids, prompt, document.license,
         characters=len(text), bytes=len(text.encode()), words=len(text.split()), fim=fim,
     )  # fmt: skip
 
