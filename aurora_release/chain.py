@@ -17,7 +17,7 @@ from aurora_release.run import Stage
 from aurora_release.run import run as run_stages
 
 if TYPE_CHECKING:
-    from aurora_release.train.launch import Launch
+    from aurora_release.train.launch.launcher import Launch
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def train(
     Raises:
         AuroraError: `--launch slurm` outside an allocation; a batch file was written.
     """
-    from aurora_release.train.launch import require_divisible
+    from aurora_release.train.launch.launcher import require_divisible
 
     recipe, beside = recipes.load(reference, overrides)
     require_divisible(recipe.train, launch.ranks)
@@ -67,7 +67,7 @@ def train(
         typer.echo(describe(recipe, beside, stages, folder, launch.ranks))
         return folder
     if launch.how == "slurm" and "SLURM_JOB_ID" not in os.environ:
-        from aurora_release.train.slurm import write
+        from aurora_release.train.launch.slurm import write
 
         typer.echo(write(folder, launch, [reference, *overrides, "--runs", str(runs)], name))
         return folder
@@ -125,9 +125,9 @@ def describe(
     recipe: Recipe, beside: Path, stages: list[Stage], folder: Path, ranks: int = 1
 ) -> str:
     """Return what a run would do and cost, as text; nothing is loaded and no network is used."""
-    from aurora_release.train.estimate import estimate
-    from aurora_release.train.estimate_text import text
-    from aurora_release.train.machines import machines
+    from aurora_release.train.estimate.cost import estimate
+    from aurora_release.train.estimate.machines import machines
+    from aurora_release.train.estimate.text import text
 
     lines = [f"{recipe.title}, from {recipe.model.base}, into {folder}", ""]
     lines += [f"  {stage.name:<18} after {', '.join(stage.after) or 'nothing'}" for stage in stages]
@@ -152,9 +152,9 @@ def estimate(
 
     `hardware` takes the place of the recipe's; `assumed` are MFU, PUE and kg CO2e for a kWh.
     """
-    from aurora_release.train.estimate import estimate as find
-    from aurora_release.train.estimate_text import learning_rate, text
-    from aurora_release.train.machines import machines
+    from aurora_release.train.estimate.cost import estimate as find
+    from aurora_release.train.estimate.machines import machines
+    from aurora_release.train.estimate.text import learning_rate, text
 
     recipe, beside = recipes.load(reference, overrides)
     on = [machines(name) for name in hardware or recipe.train.hardware]

@@ -64,7 +64,7 @@ def train(
 ) -> None:
     """Train the stages of RECIPE, on one process or many; the same command goes on."""
     from aurora_release import chain
-    from aurora_release.train.launch import Launch
+    from aurora_release.train.launch.launcher import Launch
 
     how = Launch(launch, ranks, nodes, hostfile)
     chain.train(recipe, tuple(overrides or ()), runs, stage, how, dry_run)

@@ -10,7 +10,7 @@ from aurora_release.safety import policy
 from aurora_release.shipped import resolve, shipped
 
 if TYPE_CHECKING:
-    from aurora_release.train.launch import Launch
+    from aurora_release.train.launch.launcher import Launch
 
 
 def plan(recipe: Recipe, beside: Path, launch: "Launch | None" = None) -> list[Stage]:
@@ -97,7 +97,7 @@ def _train(
 ) -> Stage:
     def work(job: Job) -> dict[str, Any]:
         if launch and launch.ranks > 1:
-            from aurora_release.train.launch import train as train_on_ranks
+            from aurora_release.train.launch.launcher import train as train_on_ranks
 
             return train_on_ranks(job, stage, job.before[source], launch)
         from aurora_release.train.stage import train

@@ -92,7 +92,7 @@ def _case(case: dict[str, Any]) -> dict[str, float]:
     """Train as a case says and return what was estimated and measured."""
     import gc
 
-    from aurora_release.train.memory import How, memory, shape
+    from aurora_release.train.estimate.memory import How, memory, shape
 
     config = {**SHAPES[case["model"]], "vocab_size": case["vocabulary"]}
     _train({**config, **{key: _SMALL[key] for key in _SMALL if key in config}}, case)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from aurora_release.shipped import shipped
-from aurora_release.train.flops import PEAKS, flops_per_token
+from aurora_release.train.estimate.flops import PEAKS, flops_per_token
 
 RUNS = Path("runs")
 WORK = RUNS / "bench-train"

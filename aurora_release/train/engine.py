@@ -15,7 +15,7 @@ import torch
 from aurora_release.errors import AuroraError
 from aurora_release.hardware import multiplies_bf16
 from aurora_release.recipe import Train
-from aurora_release.train.launch import require_divisible
+from aurora_release.train.launch.launcher import require_divisible
 
 
 def start(model: torch.nn.Module, train: Train, zero: Path) -> Any:

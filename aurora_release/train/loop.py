@@ -16,18 +16,18 @@ from aurora_release import atomic
 from aurora_release.errors import AuroraError, Interrupted
 from aurora_release.evidence import canonical
 from aurora_release.recipe import Recipe, TrainStage
-from aurora_release.train import report
 from aurora_release.train.batches import Batches
-from aurora_release.train.checkpoint import Checkpoints
+from aurora_release.train.checkpoints.checkpoint import Checkpoints
 from aurora_release.train.engine import agreed, meet, precision, rank
-from aurora_release.train.forgetting import breaches, broken
-from aurora_release.train.journal import Journal
-from aurora_release.train.launch import FOLDER, STOP
+from aurora_release.train.launch.launcher import FOLDER, STOP
 from aurora_release.train.loss import packed_loss
-from aurora_release.train.pace import Pace
 from aurora_release.train.schedule import learning_rate, phase
-from aurora_release.train.spikes import SKIPPED, Losses, Valve, record
-from aurora_release.train.validate import Validation
+from aurora_release.train.watch import report
+from aurora_release.train.watch.forgetting import breaches, broken
+from aurora_release.train.watch.journal import Journal
+from aurora_release.train.watch.pace import Pace
+from aurora_release.train.watch.spikes import SKIPPED, Losses, Valve, record
+from aurora_release.train.watch.validate import Validation
 
 log = logging.getLogger(__name__)
 

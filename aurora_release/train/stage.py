@@ -10,16 +10,16 @@ from aurora_release.shipped import resolve
 
 if TYPE_CHECKING:
     from aurora_release.train.loop import Loop
-    from aurora_release.train.validate import Validation
+    from aurora_release.train.watch.validate import Validation
 
 
 def train(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     """Train `stage` from the model in `source`; write model, metrics and loss curve."""
     from aurora_release.train import adapters
-    from aurora_release.train.average import average, snapshots
+    from aurora_release.train.checkpoints.average import average, snapshots
     from aurora_release.train.engine import repeating, world_size
     from aurora_release.train.export import export
-    from aurora_release.train.launch import clear
+    from aurora_release.train.launch.launcher import clear
 
     how = job.recipe.train
     if world_size() == 1:
@@ -52,11 +52,11 @@ def begin(job: Job, stage: TrainStage, source: Path) -> "Loop":
     from aurora_release.train import engine as engines
     from aurora_release.train import model as models
     from aurora_release.train.batches import Batches
-    from aurora_release.train.checkpoint import Checkpoints
-    from aurora_release.train.journal import require_tensorboard
-    from aurora_release.train.layout import layout
+    from aurora_release.train.checkpoints.checkpoint import Checkpoints
+    from aurora_release.train.checkpoints.layout import layout
     from aurora_release.train.loop import Loop
-    from aurora_release.train.validate import Validation
+    from aurora_release.train.watch.journal import require_tensorboard
+    from aurora_release.train.watch.validate import Validation
 
     recipe, how = job.recipe, job.recipe.train
     if how.tensorboard:

@@ -1,4 +1,4 @@
-"""One rank of a training stage: `python -m aurora_release.train.worker JOB.json`."""
+"""One rank of a training stage: `python -m aurora_release.train.launch.worker JOB.json`."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from typing import Any
 from aurora_release import atomic
 from aurora_release import log as logs
 from aurora_release.errors import AuroraError, Interrupted
-from aurora_release.train.launch import FOLDER, PROGRESS, status
+from aurora_release.train.launch.launcher import FOLDER, PROGRESS, status
 
 
 def main(path: Path) -> None:

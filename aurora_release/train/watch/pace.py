@@ -12,7 +12,7 @@ import torch
 
 from aurora_release.errors import AuroraError
 from aurora_release.train.batches import MicroBatch
-from aurora_release.train.flops import Flops, Peak, flops_per_token, peak
+from aurora_release.train.estimate.flops import Flops, Peak, flops_per_token, peak
 
 log = logging.getLogger(__name__)
 

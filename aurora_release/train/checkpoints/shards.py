@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aurora_release.errors import AuroraError
+from aurora_release.train.checkpoints.fragments import Fragment, Owned, owned, prepare, refresh
 from aurora_release.train.engine import rank
-from aurora_release.train.fragments import Fragment, Owned, owned, prepare, refresh
 
 WEIGHT = "weight"
 _MAP = "step and fragments"

@@ -13,9 +13,9 @@ from aurora_release.errors import AuroraError
 from aurora_release.recipe import Keep, Train, TrainStage
 from aurora_release.shipped import shipped
 from aurora_release.train import engine as engines
-from aurora_release.train import layout
 from aurora_release.train import model as models
-from aurora_release.train.checkpoint import Checkpoints
+from aurora_release.train.checkpoints import layout
+from aurora_release.train.checkpoints.checkpoint import Checkpoints
 
 TRAIN = Train(
     stages=(TrainStage(name="cap", tokens=1, mixture={"a": 1.0}, learning_rate=1e-2),),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from aurora_release import atomic
 from aurora_release.shipped import shipped
-from aurora_release.train import pictures
-from aurora_release.train.forgetting import breaches, sentence
+from aurora_release.train.watch import pictures
+from aurora_release.train.watch.forgetting import breaches, sentence
 
 if TYPE_CHECKING:
     from aurora_release.train.loop import Loop

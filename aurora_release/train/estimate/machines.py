@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from aurora_release.errors import AuroraError
-from aurora_release.train.flops import PEAKS, peak
+from aurora_release.train.estimate.flops import PEAKS, peak
 
 _FOUNDRY = "LLM-Foundry's benchmark tables, MPT 13B, sequence 2048"
 _ASSUMED = "assumed; no published run of this kind was at hand"

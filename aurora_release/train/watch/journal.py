@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from aurora_release import atomic
 from aurora_release.errors import missing_extra
 from aurora_release.train.engine import rank
-from aurora_release.train.progress import Progress
+from aurora_release.train.watch.progress import Progress
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"

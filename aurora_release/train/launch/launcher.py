@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 FOLDER = "ranks"
 STOP = "stop"
 PROGRESS = "progress.log"
-_WORKER = "aurora_release.train.worker"
+_WORKER = "aurora_release.train.launch.worker"
 _GRACE = 5.0
 """Seconds that the other ranks get to say what they saw once one of them has failed."""
 

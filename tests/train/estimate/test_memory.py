@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from aurora_release.train.memory import How, activations, memory, shape
+from aurora_release.train.estimate.memory import How, activations, memory, shape
 from aurora_release.train.model import attend_per_document
 
 ROWS, LENGTH = 2, 512

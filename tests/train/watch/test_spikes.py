@@ -20,7 +20,7 @@ from aurora_release.errors import AuroraError
 from aurora_release.evidence import sha256_file
 from aurora_release.recipe import Train, TrainStage, Watch
 from aurora_release.shipped import shipped
-from aurora_release.train.spikes import Losses, Valve
+from aurora_release.train.watch.spikes import Losses, Valve
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # DeepSpeed and what it imports
 

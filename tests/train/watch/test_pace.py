@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from aurora_release.train.batches import MicroBatch
-from aurora_release.train.flops import flops_per_token
-from aurora_release.train.pace import Pace
+from aurora_release.train.estimate.flops import flops_per_token
+from aurora_release.train.watch.pace import Pace
 
 
 def _batch(*lengths: int) -> MicroBatch:

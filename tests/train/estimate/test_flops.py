@@ -8,7 +8,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from aurora_release.errors import AuroraError
-from aurora_release.train.flops import flops_per_token, peak
+from aurora_release.train.estimate.flops import flops_per_token, peak
 
 SHAPES = [
     {"model_type": "llama", "tie_word_embeddings": True, "num_key_value_heads": 2},

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from aurora_release.recipe import Train
-from aurora_release.train.checkpoint import Checkpoints
-from aurora_release.train.fragments import owned, prepare, refresh
-from aurora_release.train.shards import WEIGHT, Files
+from aurora_release.train.checkpoints.checkpoint import Checkpoints
+from aurora_release.train.checkpoints.fragments import owned, prepare, refresh
+from aurora_release.train.checkpoints.shards import WEIGHT, Files
 
 log = logging.getLogger(__name__)
 

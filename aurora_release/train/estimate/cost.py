@@ -11,9 +11,9 @@ from aurora_release.data.mixture import Blend, repeats
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Recipe, TrainStage
 from aurora_release.shipped import resolve
-from aurora_release.train.flops import flops_per_token
-from aurora_release.train.machines import Machines, cost
-from aurora_release.train.memory import How, Precision, logits, memory, shape
+from aurora_release.train.estimate.flops import flops_per_token
+from aurora_release.train.estimate.machines import Machines, cost
+from aurora_release.train.estimate.memory import How, Precision, logits, memory, shape
 from aurora_release.train.schedule import learning_rate
 
 SIZES = (24, 40, 64, 80, 141)

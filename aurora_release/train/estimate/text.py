@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release.picture import COLOURS, QUIET, figure
-from aurora_release.train.estimate import SIZES
+from aurora_release.train.estimate.cost import SIZES
 
 
 def text(found: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_release.train.progress import Progress
+from aurora_release.train.watch.progress import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # DeepSpeed and what it imports
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from aurora_release.errors import AuroraError
-from aurora_release.train.launch import Launch, command
-from aurora_release.train.slurm import write
+from aurora_release.train.launch.launcher import Launch, command
+from aurora_release.train.launch.slurm import write
 
 PATIENCE = 240
 

@@ -10,8 +10,8 @@ from aurora_release import recipe
 from aurora_release.cli import app
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Recipe, TrainStage
-from aurora_release.train.estimate import estimate
-from aurora_release.train.machines import machines
+from aurora_release.train.estimate.cost import estimate
+from aurora_release.train.estimate.machines import machines
 from aurora_release.train.schedule import learning_rate
 
 

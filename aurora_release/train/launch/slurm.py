@@ -8,7 +8,7 @@ import jinja2
 
 from aurora_release import atomic
 from aurora_release.shipped import shipped
-from aurora_release.train.launch import Launch
+from aurora_release.train.launch.launcher import Launch
 
 
 def write(folder: Path, launch: Launch, arguments: list[str], stage: str) -> str:

@@ -18,9 +18,9 @@ import torch
 from aurora_release import atomic, evidence
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Keep
-from aurora_release.train import layout, shards
+from aurora_release.train.checkpoints import layout, shards
+from aurora_release.train.checkpoints.fragments import Owned, owned
 from aurora_release.train.engine import agreed, rank, world_size
-from aurora_release.train.fragments import Owned, owned
 
 log = logging.getLogger(__name__)
 

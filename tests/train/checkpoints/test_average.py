@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from aurora_release import evidence
 from aurora_release.recipe import Train, TrainStage
-from aurora_release.train.average import snapshots
+from aurora_release.train.checkpoints.average import snapshots
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # DeepSpeed and what it imports
 

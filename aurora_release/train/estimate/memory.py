@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from aurora_release.train.flops import flops_per_token
+from aurora_release.train.estimate.flops import flops_per_token
 
 Precision = Literal["bf16", "autocast", "fp32"]
 

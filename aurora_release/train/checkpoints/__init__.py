@@ -1,0 +1,1 @@
+"""Checkpoints that belong to no layout, and the mean of several."""

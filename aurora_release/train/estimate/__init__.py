@@ -1,0 +1,1 @@
+"""What training would take, before it costs anything: operations, memory, days, energy."""

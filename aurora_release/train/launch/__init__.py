@@ -1,0 +1,1 @@
+"""The ranks of a run: how they are started, stopped, and heard when one fails."""

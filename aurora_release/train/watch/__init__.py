@@ -1,0 +1,1 @@
+"""What is watched while training runs: validation, forgetting, bad batches, pace, the report."""
