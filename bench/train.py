@@ -222,7 +222,7 @@ def _contest(file: Path, gains: bool) -> dict[str, Any]:
 def _compared(workers: list[Worker]) -> dict[str, Any]:
     """Return medians of every contender, and our loop over the others, round by round."""
     by_name = {
-        f"{worker.name} {variant}": worker.steps[variant]
+        f"{worker.name} {variant}": worker.steps[variant][:ROUNDS]  # gains come after
         for worker in workers
         for variant in worker.variants
     }
@@ -235,7 +235,7 @@ def _compared(workers: list[Worker]) -> dict[str, Any]:
                 times = [_speed(a, by) / _speed(b, by) for a, b in pairs]
                 ratios.setdefault(f"ours {precision} / {other}", {})[by] = round(median(times), 3)
     return {
-        "contenders": {name: _summary(steps[:]) for name, steps in by_name.items()},
+        "contenders": {name: _summary(steps) for name, steps in by_name.items()},
         "speed_ratios": ratios,
     }
 
