@@ -143,7 +143,7 @@ def _fit_head(found: list[Example], direction: Direction) -> tuple[Head, dict[st
     head = _train(features, labels, weights)
     slope, offset = _calibrate(odds, labels != SAFE, weights)
     counted = np.array([example.counted for example in found]) | (labels != SAFE)
-    scores = 1 / (1 + np.exp(-(slope * odds[counted] + offset)))
+    scores = (1 + np.tanh((slope * odds[counted] + offset) / 2)) / 2
     harmful, languages = labels[counted] != SAFE, languages[counted]
     rate = FALSE_ALARMS[direction]
     measured = {
@@ -217,12 +217,21 @@ def _calibrate(odds: "Matrix", harmful: "Flags", weights: "Matrix") -> tuple[flo
     import numpy as np
 
     x = np.stack([odds, np.ones_like(odds)], axis=1)
+    signs = np.where(harmful, -1.0, 1.0)
+
+    def loss(line: "Matrix") -> float:
+        return float(weights @ np.logaddexp(0, signs * (x @ line)))
+
     line = np.zeros(2)
     for _ in range(50):
-        p = 1 / (1 + np.exp(-x @ line))
+        p = (1 + np.tanh(x @ line / 2)) / 2
         gradient = x.T @ (weights * (p - harmful))
         hessian = (x * (weights * p * (1 - p))[:, None]).T @ x + 1e-6 * np.eye(2)
-        line -= np.linalg.solve(hessian, gradient)
+        step = np.linalg.solve(hessian, gradient)
+        # a whole step overshoots where the odds are confident and wrong
+        while loss(line - step) > loss(line) and np.abs(step).max() > 1e-9:
+            step /= 2
+        line -= step
     return _rounded(line[0]), _rounded(line[1])
 
 
