@@ -60,7 +60,7 @@ class Head:
         odds, shares = self.log_odds(embeddings)
         worst = int(odds.argmax())
         logit = self.slope * odds[worst] + self.offset - np.log(min(len(odds), MOST))
-        score = float(1 / (1 + np.exp(-logit)))
+        score = float((1 + np.tanh(logit / 2)) / 2)
         return score, {area: score * float(shares[worst, i]) for i, area in enumerate(AREAS)}
 
 
