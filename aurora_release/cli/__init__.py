@@ -15,6 +15,7 @@ from aurora_release.cli.data import data
 from aurora_release.cli.evaluate import evaluate
 from aurora_release.cli.quantize import quantize
 from aurora_release.cli.safety import safety
+from aurora_release.cli.serve import serve
 from aurora_release.errors import AuroraError, Interrupted
 
 app = typer.Typer(
@@ -113,27 +114,7 @@ def demo(runs: Runs = Path("runs")) -> None:
 app.command()(release.verify)
 app.command()(release.sign)
 app.command()(release.card)
-
-
-@app.command()
-def serve(
-    model: Annotated[Path, typer.Argument(help="A model folder, a variant or a release.")],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    policy: Annotated[Path | None, typer.Option(help="A safety policy file.")] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="A file that holds the key clients must send.")
-    ] = None,
-    audit_log: Annotated[
-        Path | None, typer.Option(help="Write what the filter decides, without any text, here.")
-    ] = None,
-) -> None:
-    """Serve a model over the OpenAI and TGI protocols, with a chat page at /chat."""
-    from aurora_release.serve.server import serve as start
-
-    start(
-        model, host=host, port=port, policy=policy, api_key_file=api_key_file, audit_log=audit_log
-    )
+app.command()(serve)
 
 
 @app.command()
