@@ -90,7 +90,12 @@ class EmbeddedEngine:
         return cls(loaded.model, loaded.tokenizer, facts, limits)
 
     def start(self) -> None:
-        """Start the engine thread and wait for a first token, so that what fails fails here."""
+        """Start the engine thread and wait for a first token, so that what fails fails here.
+
+        After `stop` it starts again.
+        """
+        self._stopping = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._thread.submit(self._warm_up).result()
         self._loop = self._thread.submit(self._serve)
         self._loop.add_done_callback(self._ended)
