@@ -113,11 +113,12 @@ def _bucket(size: int | None, seconds: float, clock: Clock) -> Bucket | None:
 
 
 def _check(bucket: Bucket | None, units: int, what: str, code: str | None) -> None:
-    if bucket is None or not (seconds := bucket.wait(units)):
+    if bucket is None or not (wait := bucket.wait(units)):
         return
+    seconds = math.ceil(round(wait, 3))
     raise ApiError(
         "overloaded",
-        f"Your key may use {bucket.size} {what}. Try again in {math.ceil(seconds)} seconds.",
+        f"Your key may use {bucket.size} {what}. Try again in {seconds} seconds.",
         code=code,
-        retry_after=math.ceil(seconds),
+        retry_after=seconds,
     )

@@ -32,6 +32,9 @@ _FLUSH_SECONDS = 5.0
 _UNREAD_SECONDS = 30
 """A connection whose other side takes nothing for so long is closed, and with it its request."""
 
+_UNREAD_BYTES = 128 * 2**10
+"""What the kernel keeps of an answer for a client that does not read (Linux: twice as much)."""
+
 _TEMPLATE = "chat_template.jinja"
 
 
@@ -168,7 +171,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family, backlog=2048)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections take it over
+        # connections take both over from the socket that listens
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _UNREAD_SECONDS)
         return listener
     except OSError as error:

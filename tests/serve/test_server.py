@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from openai import OpenAI
+from openai import APIError, OpenAI
 
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
@@ -80,12 +80,16 @@ class Judge:
 listener = listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
 engine = EmbeddedEngine.load(Path(sys.argv[1]))
-run(create_app(engine, Judge(), Settings(chat_page=False)), listener)
+settings = Settings(chat_page=False, drain_seconds=float(sys.argv[2]))
+run(create_app(engine, Judge(), settings), listener, settings.drain_seconds)
 """
 
 
-def test_sigterm_lets_running_answers_finish(tiny_llama: Path) -> None:
-    command = [sys.executable, "-c", SERVE, str(tiny_llama)]
+@pytest.mark.parametrize("drain_seconds", [30, 0])
+def test_sigterm_lets_running_answers_finish_for_a_while(
+    tiny_llama: Path, drain_seconds: int
+) -> None:
+    command = [sys.executable, "-c", SERVE, str(tiny_llama), str(drain_seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
@@ -96,8 +100,12 @@ def test_sigterm_lets_running_answers_finish(tiny_llama: Path) -> None:
             )
             next(stream)
             process.send_signal(signal.SIGTERM)
-            reasons = [chunk.choices[0].finish_reason for chunk in stream]
-        assert len([reason for reason in reasons if reason]) == 8
+            if drain_seconds:
+                reasons = [chunk.choices[0].finish_reason for chunk in stream]
+                assert len([reason for reason in reasons if reason]) == 8
+            else:
+                with pytest.raises(APIError, match="shutting down"):
+                    list(stream)
         assert process.wait(60) == -signal.SIGTERM
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
