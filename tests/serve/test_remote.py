@@ -174,8 +174,17 @@ def test_when_all_fail_the_error_says_so(
         assert [len(each.asked) for each in servers] == [1, 1]
 
 
-def test_what_the_server_refuses_is_no_fault_of_the_server(tiny_llama: Path) -> None:
-    bad = Failing(status=400, body=b'{"error": {"message": "`regex` does not compile"}}')
+REFUSED = b'{"error": {"message": "`regex` does not compile", "code": 400}}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(400, REFUSED), (200, b"data: " + REFUSED + b"\n\n")],
+)
+def test_what_the_server_refuses_is_no_fault_of_the_server(
+    tiny_llama: Path, status: int, body: bytes
+) -> None:
+    bad = Failing(status=status, body=body)
     with failing(bad), engine(tiny_llama, [bad.url]) as remote:
         with pytest.raises(Unsuitable, match="`regex` does not compile"):
             collect(remote)

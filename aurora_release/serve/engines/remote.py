@@ -19,7 +19,7 @@ from aurora_release.serve.engines.protocol import (
     Overloaded,
     Unsuitable,
 )
-from aurora_release.serve.engines.replica import Replica, UpstreamFailed
+from aurora_release.serve.engines.replica import Replica, UpstreamBroken, UpstreamFailed
 from aurora_release.serve.engines.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ class RemoteEngine:
                 reason = error
                 break
             except UpstreamFailed as error:
-                replica.failed(error)
+                if isinstance(error, UpstreamBroken):
+                    replica.failed(error)
                 if answer.length > len(answer.request.prompt):
                     reason = EngineError("A server failed in the middle of this answer; ask again.")
                     break

@@ -43,11 +43,21 @@ _LONGEST_LINE = 1 << 20
 _NOT_OURS = (400, 404, 405, 413, 422)
 """Statuses that speak of the request, not of the server."""
 
+_STATUSES = {"validation": 422, "invalid_request_error": 400, "overloaded": 429}
+"""Of errors in a stream, by their types."""
+
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 class UpstreamFailed(EngineError):
-    """The server failed, or did not speak its protocol; another may do better."""
+    """The server answered with an error of its own; another may do better."""
+
+
+class UpstreamBroken(UpstreamFailed):
+    """The server is gone or does not speak its protocol; it is left alone for a while.
+
+    An error alone does not do that: one strange request could make every server rest.
+    """
 
 
 class Replica:
@@ -160,10 +170,10 @@ class Replica:
                             self._failures = 0
                             return
         except _http_errors() as error:
-            raise UpstreamFailed(str(error) or type(error).__name__) from None
+            raise UpstreamBroken(str(error) or type(error).__name__) from None
         except _MALFORMED as error:
-            raise UpstreamFailed(f"it does not speak its protocol ({error})") from None
-        raise UpstreamFailed("its answer ended in the middle")
+            raise UpstreamBroken(f"it does not speak its protocol ({error})") from None
+        raise UpstreamBroken("its answer ended in the middle")
 
     def _change(self, well: bool, why: str) -> None:
         if well != self.well:
@@ -209,16 +219,13 @@ async def _events(response: "httpx.Response") -> AsyncGenerator[Event, None]:
 
 
 def _check_event(event: Event) -> None:
-    """Raise what an error in a stream means."""
+    """Raise what an error in a stream means: TGI names its type, vLLM its status."""
     error = event.get("error")
     if error is None:
         return
-    kind = event.get("error_type") or (error.get("type") if isinstance(error, dict) else None)
-    if kind in ("validation", "invalid_request_error"):
-        raise Unsuitable(_message(error))
-    if kind == "overloaded":
-        raise Overloaded("The servers behind this one are busy.")
-    raise UpstreamFailed("it reports an error of its own")
+    named = error if isinstance(error, dict) else {}
+    status = _STATUSES.get(event.get("error_type") or named.get("type") or "", named.get("code"))
+    _check(status if isinstance(status, int) else 500, json.dumps(event))
 
 
 def _said(content: str) -> str:
