@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from starlette.responses import JSONResponse, Response
 
-from aurora_release.serve.engines.protocol import EngineError, Overloaded
+from aurora_release.serve.engines.protocol import EngineError, Overloaded, Unsuitable
 
 Kind = Literal[
     "invalid", "unauthorized", "not_found", "too_large", "overloaded", "timeout", "failed"
@@ -61,6 +61,8 @@ def of_engine(error: EngineError) -> ApiError:
     if isinstance(error, Overloaded):
         message = f"Model is overloaded: {error} Try again later."
         return ApiError("overloaded", message, retry_after=error.retry_after)
+    if isinstance(error, Unsuitable):
+        return ApiError("invalid", str(error))
     return ApiError("failed", str(error), retry_after=error.retry_after)
 
 

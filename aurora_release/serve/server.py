@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
 from aurora_release.serve.audit import AuditLog
-from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits
+from aurora_release.serve.engines.choose import Choice, open_engine
+from aurora_release.serve.engines.embedded import Limits
 from aurora_release.serve.keys import ApiKeys
 from aurora_release.serve.settings import Settings
 from aurora_release.shipped import shipped
@@ -46,6 +47,7 @@ def serve(
     policy: Path | None = None,
     audit_log: Path | None = None,
     limits: Limits | None = None,
+    choice: Choice | None = None,
     settings: Settings | None = None,
     public: bool = False,
 ) -> None:
@@ -66,7 +68,7 @@ def serve(
 
         guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
         audit = None if audit_log is None else AuditLog(audit_log, guard.policy.digest)
-        engine = EmbeddedEngine.load(folder, limits)
+        engine = open_engine(folder, choice or Choice(), limits)
         port = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         logger.info("Serving %s (%s) at http://%s:%d", folder, engine.facts.dtype, shown, port)

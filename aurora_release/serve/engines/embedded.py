@@ -81,10 +81,10 @@ class EmbeddedEngine:
         limits = limits or Limits()
         longest = getattr(loaded.model.config, "max_position_embeddings", limits.max_total_tokens)
         facts = ModelFacts(
-            id=_name(folder.resolve()),
+            id=name(folder),
             max_total_tokens=min(limits.max_total_tokens, longest),
             vocabulary=loaded.model.config.vocab_size,
-            digest=_digest(folder),
+            digest=digest(folder),
             dtype=str(loaded.model.dtype).removeprefix("torch."),
         )
         return cls(loaded.model, loaded.tokenizer, facts, limits)
@@ -281,12 +281,13 @@ def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(end for end in (*listed, tokenizer.eos_token_id) if end is not None)
 
 
-def _name(folder: Path) -> str:
+def name(folder: Path) -> str:
     """Return the name of the folder, and before it that of its run where a run made it."""
+    folder = folder.resolve()
     return "/".join(folder.parts[-2:]) if (folder / EVIDENCE).is_file() else folder.name
 
 
-def _digest(folder: Path) -> str:
+def digest(folder: Path) -> str:
     """Return one SHA-256 over the names and digests of the weight files."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf")])
     return sha256(canonical({path.name: sha256_file(path) for path in files}))

@@ -1,4 +1,4 @@
-"""A request on its way through an engine thread, and its deltas on their way back."""
+"""A request on its way through an engine, and its deltas on their way back."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,20 +19,13 @@ if TYPE_CHECKING:
     import torch
 
 
-class Job:
-    """One request in an engine; made inside the event loop that will read its deltas."""
+class Answer:
+    """What comes of one request; made inside the event loop that will read its deltas."""
 
-    def __init__(
-        self,
-        request: GenerationRequest,
-        decode: Callable[[Sequence[int]], str],
-        device: "torch.device",
-    ):
+    def __init__(self, request: GenerationRequest, decode: Callable[[Sequence[int]], str]):
         self.request = request
         self.ended = False
         """Read by the engine thread, set by either side; it never becomes False again."""
-        self.sampler = Sampler(request, device)
-        self.token = request.prompt[-1]
         self.length = len(request.prompt)
         """Tokens of prompt and answer; the last of them is not in the cache yet."""
         self.prompt: tuple[Token, ...] = ()
@@ -42,11 +35,14 @@ class Job:
         self._detokenizer = Detokenizer(decode, request.prompt)
         self._stop = StopStrings(request.stop, request.include_stop)
 
-    def take(self, token: Token, is_end: bool, full: bool) -> None:
-        """Add a chosen token to the answer and deliver what became final with it."""
-        self.token = token.id
+    def take(self, token: Token, is_end: bool, full: bool, text: str | None = None) -> None:
+        """Add a chosen token to the answer and deliver what became final with it.
+
+        `text` is its text where whoever chose it also wrote that.
+        """
         self.length += 1
-        text = "" if is_end else self._detokenizer.push(token.id)
+        if text is None:
+            text = "" if is_end else self._detokenizer.push(token.id)
         text, stopped = self._stop.push(text)
         generated = self.length - len(self.request.prompt)
         ending: Ending | None = None
@@ -67,11 +63,34 @@ class Job:
         if not self._event_loop.is_closed():
             self._event_loop.call_soon_threadsafe(partial(self.deltas.put_nowait, item))
 
+    def cancel(self) -> None:
+        """Let the engine drop the request."""
+        self.ended = True
+
+
+class Job(Answer):
+    """A request whose tokens are chosen in this process."""
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        decode: Callable[[Sequence[int]], str],
+        device: "torch.device",
+    ):
+        super().__init__(request, decode)
+        self.sampler = Sampler(request, device)
+        self.token = request.prompt[-1]
+
+    def take(self, token: Token, is_end: bool, full: bool, text: str | None = None) -> None:
+        """Add a chosen token, which the next step begins with."""
+        self.token = token.id
+        super().take(token, is_end, full, text)
+
 
 class JobStream:
     """The deltas of one request; closing it gives the slot back."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Answer):
         self._job = job
         self._over = False
 
@@ -91,4 +110,4 @@ class JobStream:
     async def aclose(self) -> None:
         """Cancel the request, unless it has ended."""
         self._over = True
-        self._job.ended = True
+        self._job.cancel()

@@ -1,0 +1,242 @@
+"""One server among those that answer for us: whether it is well, and answers from it."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aurora_release.serve.engines.dialect import Dialect, Event, Heard, Served
+from aurora_release.serve.engines.protocol import (
+    EngineError,
+    GenerationRequest,
+    Overloaded,
+    Unsuitable,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_SECONDS = 2.0
+"""Between two looks at a server."""
+
+LOOK_SECONDS = 5.0
+"""How long a look may take."""
+
+_MISSES = 3
+"""Looks in a row without an answer: a busy server may miss one."""
+
+SILENCE_SECONDS = 120.0
+"""A server that says nothing for so long, in the middle of an answer or before it, has failed."""
+
+LONGEST_REST = 30.0
+"""Seconds that a server is left alone after it failed, at most; it begins with a quarter of one."""
+
+_LONGEST_LINE = 1 << 20
+"""Bytes of one event, at most."""
+
+_NOT_OURS = (400, 404, 405, 413, 422)
+"""Statuses that speak of the request, not of the server."""
+
+_STATUSES = {"validation": 422, "invalid_request_error": 400, "overloaded": 429}
+"""Of errors in a stream, by their types."""
+
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+
+
+class UpstreamFailed(EngineError):
+    """The server answered with an error of its own; another may do better."""
+
+
+class UpstreamBroken(UpstreamFailed):
+    """The server is gone or does not speak its protocol; it is left alone for a while.
+
+    An error alone does not do that: one strange request could make every server rest.
+    """
+
+
+class Replica:
+    """A server at an address; every method runs in the engine's event loop."""
+
+    def __init__(
+        self, url: str, dialect: Dialect, key: str | None = None, socket: Path | None = None
+    ):
+        self.url = url
+        self.served: Served | None = None
+        """What it said it serves when it was last well; None before that."""
+        self.well = False
+        self.active = 0
+        """Answers that are being made."""
+        self._dialect = dialect
+        self._key = key
+        self._socket = socket
+        self._failures = 0
+        """In a row: a server that answers looks but fails requests rests longer each time."""
+        self._misses = 0
+        self._rested = 0.0
+        """When it may be asked again."""
+        self._client: httpx.AsyncClient | None = None
+
+    def open(self) -> None:
+        """Make ready to ask."""
+        import httpx
+
+        headers = {"Accept-Encoding": "identity"}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        self._client = httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            # below what servers keep idle connections for, so that none is closed as it is used
+            limits=httpx.Limits(max_connections=None, keepalive_expiry=2.0),
+            timeout=httpx.Timeout(SILENCE_SECONDS, connect=5.0),
+            # a proxy of the environment would read along
+            transport=httpx.AsyncHTTPTransport(
+                uds=None if self._socket is None else str(self._socket),
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=2.0),
+            ),
+        )
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def look(self) -> None:
+        """Ask how the server is and what it serves."""
+        assert self._client is not None
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                health = await self._client.get("/health")
+                if health.status_code not in (200, 404):  # some have no such route
+                    raise UpstreamFailed(f"its health check answers {health.status_code}")
+                described = await self._client.get(self._dialect.description)
+            _check(described.status_code, described.text)
+            self.served = self._dialect.served(described.json())
+        except TimeoutError:
+            self._misses += 1
+            if self._misses >= _MISSES:
+                self._change(False, f"no answer within {LOOK_SECONDS:g} s, {_MISSES} times")
+        except _troubles() as error:
+            self._change(False, str(error) or type(error).__name__)
+        else:
+            self._misses = 0
+            self._change(time.monotonic() >= self._rested, "it failed a moment ago")
+
+    def pause(self) -> float:
+        """Return the seconds until the next look."""
+        return max(LOOK_EVERY_SECONDS, self._rested - time.monotonic())
+
+    def failed(self, error: EngineError) -> None:
+        """Leave the server alone for a while."""
+        rest = min(LONGEST_REST, 0.25 * 2**self._failures)
+        self._failures += 1
+        self._rested = time.monotonic() + rest
+        self._change(False, str(error))
+
+    def check(self, request: GenerationRequest) -> None:
+        """Raise `Unsuitable` where the server cannot do what is asked."""
+        assert self.served is not None
+        self._dialect.body(request, self.served)
+
+    async def answer(self, request: GenerationRequest) -> AsyncGenerator[Heard, None]:
+        """Yield the tokens of an answer, to its end.
+
+        Raises:
+            UpstreamFailed: the server failed; Overloaded: it takes no more; Unsuitable: it cannot
+                do what is asked.
+        """
+        assert self._client is not None and self.served is not None
+        body = self._dialect.body(request, self.served)
+        read = self._dialect.reader(request)
+        try:
+            async with (
+                self._client.stream("POST", self._dialect.generation, json=body) as response,
+                aclosing(_events(response)) as events,
+            ):
+                if response.status_code != 200:
+                    content = await response.aread()
+                    _check(response.status_code, content.decode(errors="replace"))
+                async for event in events:
+                    _check_event(event)
+                    for heard in read(event):
+                        yield heard
+                        if heard.ending is not None:
+                            self._failures = 0
+                            return
+        except _http_errors() as error:
+            raise UpstreamBroken(str(error) or type(error).__name__) from None
+        except _MALFORMED as error:
+            raise UpstreamBroken(f"it does not speak its protocol ({error})") from None
+        raise UpstreamBroken("its answer ended in the middle")
+
+    def _change(self, well: bool, why: str) -> None:
+        if well != self.well:
+            if well:
+                logger.info("%s is well.", self.url)
+            else:
+                logger.warning("%s is not well: %s.", self.url, why.rstrip("."))
+        self.well = well
+
+
+def _troubles() -> tuple[type[Exception], ...]:
+    return (EngineError, *_http_errors(), *_MALFORMED)
+
+
+def _http_errors() -> tuple[type[Exception], ...]:
+    import httpx
+
+    return (httpx.HTTPError, httpx.StreamError)
+
+
+def _check(status: int, content: str) -> None:
+    """Raise what a status other than 200 means."""
+    if status == 200:
+        return
+    if status in _NOT_OURS:
+        raise Unsuitable(_said(content) or f"The server behind this one answers {status}.")
+    if status in (429, 503):
+        raise Overloaded("The servers behind this one are busy.")
+    raise UpstreamFailed(f"it answers {status}")
+
+
+async def _events(response: "httpx.Response") -> AsyncGenerator[Event, None]:
+    """Yield the events of a stream; comments and what is no data are skipped."""
+    held = b""
+    async for piece in response.aiter_raw():
+        *lines, held = (held + piece).split(b"\n")
+        if len(held) > _LONGEST_LINE:
+            raise ValueError(f"an event is longer than {_LONGEST_LINE} bytes")
+        for line in lines:
+            data = line.removeprefix(b"data:").strip()
+            if line.startswith(b"data:") and data != b"[DONE]":
+                yield json.loads(data)
+
+
+def _check_event(event: Event) -> None:
+    """Raise what an error in a stream means: TGI names its type, vLLM its status."""
+    error = event.get("error")
+    if error is None:
+        return
+    named = error if isinstance(error, dict) else {}
+    status = _STATUSES.get(event.get("error_type") or named.get("type") or "", named.get("code"))
+    _check(status if isinstance(status, int) else 500, json.dumps(event))
+
+
+def _said(content: str) -> str:
+    """Return the message in the body of an error, if there is one."""
+    try:
+        body = json.loads(content)
+        return _message(body.get("error") or body.get("message"))
+    except _MALFORMED:
+        return ""
+
+
+def _message(error: Any) -> str:
+    said = error.get("message", "") if isinstance(error, dict) else error
+    return str(said or "")[:500]
