@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from starlette.responses import JSONResponse, Response
 
-from aurora_release.serve.engines.protocol import EngineError, Overloaded
+from aurora_release.serve.engines.protocol import EngineError, Overloaded, Unsuitable
 
 Kind = Literal["invalid", "unauthorized", "not_found", "too_large", "overloaded", "failed"]
 
@@ -48,6 +48,8 @@ def of_engine(error: EngineError) -> ApiError:
     """Return what a client is told when an engine refuses or fails."""
     if isinstance(error, Overloaded):
         return ApiError("overloaded", f"Model is overloaded: {error} Try again later.")
+    if isinstance(error, Unsuitable):
+        return ApiError("invalid", str(error))
     return ApiError("failed", str(error))
 
 

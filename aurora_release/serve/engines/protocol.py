@@ -15,6 +15,10 @@ class Overloaded(EngineError):
     """The queue is full; nothing was started."""
 
 
+class Unsuitable(EngineError):
+    """The request cannot be done (its schema does not compile); to send it again is no use."""
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
     """One prompt and how it is to be continued."""
@@ -27,6 +31,10 @@ class GenerationRequest:
     top_p: float = 1.0
     top_k: int = 0
     """0 leaves all tokens in."""
+    typical_p: float = 1.0
+    """Keeps the tokens nearest to the expected surprise (Meister et al. 2022); 1 keeps all."""
+    min_p: float = 0.0
+    """Drops tokens less likely than this share of the likeliest one (Nguyen et al. 2024)."""
     repetition_penalty: float = 1.0
     """Divides the scores of tokens in prompt and answer (Keskar et al. 2019)."""
     frequency_penalty: float = 0.0
@@ -35,6 +43,12 @@ class GenerationRequest:
     """Subtracted where a token stands in the answer."""
     seed: int | None = None
     """The same seed gives the same answer, whoever else is served; None is random."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Added to the scores of single tokens: (token id, bias)."""
+    json_schema: str | None = None
+    """The answer is JSON that fits this schema, which is JSON text itself."""
+    regex: str | None = None
+    """The answer matches this regular expression as a whole; never together with a schema."""
     stop: tuple[str, ...] = ()
     include_stop: bool = False
     """Leave the stop string in the text (TGI) or out of it (OpenAI)."""
@@ -127,6 +141,8 @@ class Engine(Protocol):
 
         Raises:
             Overloaded: the queue is full.
+            Unsuitable: the engine cannot do what is asked; an engine that learns this later says
+                so in place of the first delta.
             EngineError: the engine does not run.
         """
 
