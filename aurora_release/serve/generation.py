@@ -3,15 +3,17 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from aurora_release.safety.guard import Verdict
-from aurora_release.safety.stream import TEXT, Outcome, Release, Segment
+from aurora_release.safety.stream import TEXT, Channel, Outcome, Release, Segment
 from aurora_release.serve.audit import AuditLog, Decision
+from aurora_release.serve.channels import Form, Sorter, Written
 from aurora_release.serve.engines.protocol import (
+    Delta,
     DeltaStream,
     Ending,
     Engine,
@@ -21,7 +23,7 @@ from aurora_release.serve.engines.protocol import (
 )
 from aurora_release.serve.judging import Judge, Judged, Judging
 from aurora_release.serve.metrics import Metrics
-from aurora_release.serve.outlet import HeldTokens, Outlet, Part
+from aurora_release.serve.outlet import HeldTokens, Outlet
 from aurora_release.serve.replies import of_engine
 from aurora_release.serve.settings import Settings
 
@@ -33,6 +35,8 @@ class Ask:
     request: GenerationRequest
     judged: tuple[str, ...]
     """The texts of the prompt that must be allowed first."""
+    form: Form = Form()
+    """How the answer is written."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,10 @@ class Piece:
     """Set on the last piece of a blocked answer, whose `text` is then the refusal."""
     prompt: tuple[Token, ...] = ()
     """On a piece of its own, where asked for: the prompt's tokens, which the guard allowed."""
+    channel: Channel = TEXT
+    """Where `text` belongs; the refusal is always text."""
+    tool: str = ""
+    """The tool that is called, on the first piece of a call."""
 
 
 class Answers:
@@ -128,7 +136,7 @@ class GuardedEngine:
                 streams.append(stream)
                 settle = partial(record.output, index)
                 outlet = Outlet(self._judging, self._stream, settle, verdict.language)
-                sources.append(self._answer(index, stream, outlet, begun))
+                sources.append(self._answer(index, stream, _Way(outlet, ask.form), begun))
         except EngineError as error:
             for stream in streams:
                 await stream.aclose()
@@ -151,42 +159,79 @@ class GuardedEngine:
         yield Piece(index, self._guard.refusal(verdict), (), "stop", 0, verdict)
 
     async def _answer(
-        self, index: int, stream: DeltaStream, outlet: Outlet, begun: float
+        self, index: int, stream: DeltaStream, way: "_Way", begun: float
     ) -> AsyncIterator[Piece]:
         """Yield what the filter lets out of one stream, or the refusal that ends it."""
-        held = HeldTokens()
         delivered = False
         async with aclosing(stream):
             async for delta in stream:
                 self.metrics.tokens("generated", 1)
                 if delta.prompt:
                     yield Piece(index, "", (), None, 0, prompt=delta.prompt)
-                held.add(delta.token, delta.text)
-                ends = delta.ending is not None
-                releases = await outlet.push(TEXT, delta.text, ends)
-                parts = [part for release in releases for part in held.release(release)]
-                if outlet.blocked is None and ends:
-                    parts = _with_rest(parts, held.rest())
-                if not delivered and any(text for text, _ in parts):
+                pieces = await way.pieces(index, delta)
+                if not delivered and any(piece.text for piece in pieces):
                     delivered = True
                     self.metrics.first_text(time.monotonic() - begun)
-                last = len(parts) - 1 if outlet.blocked is None else None
-                for place, (text, tokens) in enumerate(parts):
-                    ending = delta.ending if place == last else None
-                    yield Piece(index, text, tokens, ending, delta.generated_tokens)
-                if outlet.blocked is not None:
+                for piece in pieces:
+                    yield piece
+                if way.blocked is not None:
                     break
-        if outlet.blocked is not None:
-            refusal = self._guard.refusal(outlet.blocked)
-            yield Piece(index, refusal, (), "stop", delta.generated_tokens, outlet.blocked)
+        if way.blocked is not None:
+            refusal = self._guard.refusal(way.blocked)
+            yield Piece(index, refusal, (), "stop", delta.generated_tokens, way.blocked)
 
 
-def _with_rest(parts: list[Part], rest: tuple[Token, ...]) -> list[Part]:
-    """Return the last parts of an answer, with the tokens that have no text at their end."""
-    if parts and (parts[-1][1] or not rest):
-        text, tokens = parts[-1]
-        return [*parts[:-1], (text, tokens + rest)]
-    return [*parts, ("", rest)]
+class _Way:
+    """The way of one answer from the engine out: sorted into channels, judged, made pieces."""
+
+    def __init__(self, outlet: Outlet, form: Form):
+        self._outlet = outlet
+        self._sorter = Sorter(form)
+        self._held = HeldTokens()
+        self._tools: dict[Channel, str] = {}
+        """The tools of calls of which nothing has left yet."""
+
+    @property
+    def blocked(self) -> Verdict | None:
+        """Why nothing leaves any more."""
+        return self._outlet.blocked
+
+    async def pieces(self, index: int, delta: Delta) -> list[Piece]:
+        """Return what may leave now; the last piece of an answer carries its ending."""
+        written = self._sorter.push(delta.text)
+        if delta.ending is not None:
+            written += self._sorter.finish()
+        self._held.add(delta.token, "".join(one.text for one in written if one.channel == TEXT))
+        releases = await self._releases(written, delta.ending is not None)
+        left = [piece for release in releases for piece in self._of_release(index, release)]
+        if delta.ending is not None and self.blocked is None:
+            left = _ended(left, self._held.rest(), Piece(index, "", (), delta.ending, 0))
+        return [replace(piece, generated_tokens=delta.generated_tokens) for piece in left]
+
+    async def _releases(self, written: Sequence[Written], last: bool) -> list[Release]:
+        releases: list[Release] = []
+        for one in written:
+            if one.tool:
+                self._tools[one.channel] = one.tool
+            releases += await self._outlet.push(one.channel, one.text)
+        return releases + (await self._outlet.finish() if last else [])
+
+    def _of_release(self, index: int, release: Release) -> Iterator[Piece]:
+        channel = release.segment.channel
+        if channel == TEXT:
+            for text, tokens in self._held.release(release):
+                yield Piece(index, text, tokens, None, 0)
+        elif release.text:
+            tool = self._tools.pop(channel, "")
+            yield Piece(index, release.text, (), None, 0, channel=channel, tool=tool)
+
+
+def _ended(pieces: list[Piece], rest: tuple[Token, ...], end: Piece) -> list[Piece]:
+    """Return the last pieces of an answer, with the tokens that have no text at their end."""
+    if pieces and (pieces[-1].tokens or not rest):
+        last = pieces[-1]
+        return [*pieces[:-1], replace(last, tokens=last.tokens + rest, ending=end.ending)]
+    return [*pieces, replace(end, tokens=rest)]
 
 
 class _Recorder:

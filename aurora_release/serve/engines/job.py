@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aurora_release.serve.engines.detokenize import Detokenizer, StopStrings
+from aurora_release.serve.engines.grammar import Grammar
 from aurora_release.serve.engines.protocol import (
     Delta,
     Ending,
@@ -27,11 +28,12 @@ class Job:
         request: GenerationRequest,
         decode: Callable[[Sequence[int]], str],
         device: "torch.device",
+        grammar: Grammar | None = None,
     ):
         self.request = request
         self.ended = False
         """Read by the engine thread, set by either side; it never becomes False again."""
-        self.sampler = Sampler(request, device)
+        self.sampler = Sampler(request, device, grammar)
         self.token = request.prompt[-1]
         self.length = len(request.prompt)
         """Tokens of prompt and answer; the last of them is not in the cache yet."""
@@ -52,7 +54,7 @@ class Job:
         ending: Ending | None = None
         if stopped:
             ending = "stop"
-        elif is_end:
+        elif is_end or self.sampler.complete:
             ending = "eos"
         elif full or generated >= self.request.max_new_tokens:
             ending = "length"
@@ -61,6 +63,11 @@ class Job:
         self.deliver(Delta(text, token, ending, generated, self.prompt))
         self.prompt = ()
         self.ended = self.ended or ending is not None
+
+    def fail(self, error: EngineError) -> None:
+        """End this request alone, with an error."""
+        self.ended = True
+        self.deliver(error)
 
     def deliver(self, item: Delta | EngineError) -> None:
         """Hand `item` to the event loop the request came from, if it still runs."""
