@@ -3,18 +3,20 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from weakref import WeakSet
 
 from aurora_release.safety.guard import Verdict
-from aurora_release.safety.stream import TEXT, Outcome, Release, Segment
+from aurora_release.safety.stream import TEXT, Channel, Outcome, Release, Segment
 from aurora_release.serve import callers
 from aurora_release.serve.admission import Admission
 from aurora_release.serve.audit import AuditLog, Decision
+from aurora_release.serve.channels import Form, Sorter, Written
 from aurora_release.serve.engines.protocol import (
+    Delta,
     DeltaStream,
     Ending,
     Engine,
@@ -26,7 +28,7 @@ from aurora_release.serve.engines.protocol import (
 from aurora_release.serve.judging import Judge, Judged, Judging
 from aurora_release.serve.meter import Meter
 from aurora_release.serve.metrics import Metrics
-from aurora_release.serve.outlet import HeldTokens, Outlet, Part
+from aurora_release.serve.outlet import HeldTokens, Outlet
 from aurora_release.serve.replies import ApiError, of_engine
 from aurora_release.serve.settings import Settings
 
@@ -38,6 +40,8 @@ class Ask:
     request: GenerationRequest
     judged: tuple[str, ...]
     """The texts of the prompt that must be allowed first."""
+    form: Form = Form()
+    """How the answer is written."""
 
     @property
     def tokens(self) -> int:
@@ -60,10 +64,14 @@ class Piece:
     """Set on the last piece of a blocked answer, whose `text` is then the refusal."""
     prompt: tuple[Token, ...] = ()
     """On a piece of its own, where asked for: the prompt's tokens, which the guard allowed."""
+    channel: Channel = TEXT
+    """Where `text` belongs; the refusal is always text."""
+    tool: str = ""
+    """The tool that is called, on the first piece of a call."""
 
 
 MOST_UNREAD = 1000
-"""Pieces that wait to be sent; the request of a client that lets more pile up is ended."""
+"""Tokens that wait to be sent; the request of a client that lets more pile up is ended."""
 
 
 class Answers:
@@ -82,6 +90,7 @@ class Answers:
         """
         self.deadline = deadline
         self._streams = streams
+        self._unread = 0
         self._pieces: asyncio.Queue[Piece | ApiError | asyncio.Task[None]] = asyncio.Queue()
         self._tasks = [asyncio.create_task(self._pump(source)) for source in sources]
         for index, task in enumerate(self._tasks):
@@ -98,6 +107,7 @@ class Answers:
         while left:
             item = await self._next()
             if isinstance(item, Piece):
+                self._unread -= len(item.tokens)
                 yield item
                 continue
             if isinstance(item, ApiError):
@@ -134,7 +144,8 @@ class Answers:
 
     async def _pump(self, source: AsyncIterator[Piece]) -> None:
         async for piece in source:
-            if self._pieces.qsize() >= MOST_UNREAD:
+            self._unread += len(piece.tokens)
+            if self._unread > MOST_UNREAD:
                 self.end(ApiError("timeout", "The client reads more slowly than the model writes."))
                 return
             self._pieces.put_nowait(piece)
@@ -211,10 +222,9 @@ class GuardedEngine:
             stream = self.engine.generate(ask.request)
             streams.append(stream)
             meter.prompt(len(ask.request.prompt))
-            outlet = Outlet(
-                self._judging, self._stream, partial(record.output, index), verdict.language
-            )
-            sources.append(self._answer(index, stream, outlet, meter))
+            settle = partial(record.output, index)
+            outlet = Outlet(self._judging, self._stream, settle, verdict.language)
+            sources.append(self._answer(index, stream, _Way(outlet, ask.form), meter))
         return sources
 
     async def _judge_prompt(self, texts: Sequence[str], record: "_Recorder") -> Verdict:
@@ -232,46 +242,83 @@ class GuardedEngine:
         yield Piece(index, self._guard.refusal(verdict), (), "stop", 0, verdict)
 
     async def _answer(
-        self, index: int, stream: DeltaStream, outlet: Outlet, meter: Meter
+        self, index: int, stream: DeltaStream, way: "_Way", meter: Meter
     ) -> AsyncIterator[Piece]:
         """Yield what the filter lets out of one stream, or the refusal that ends it."""
-        held = HeldTokens()
         async with aclosing(stream):
             async for delta in stream:
                 meter.token()
                 if delta.prompt:
                     yield Piece(index, "", (), None, 0, prompt=delta.prompt)
-                held.add(delta.token, delta.text)
-                ends = delta.ending is not None
-                releases = await outlet.push(TEXT, delta.text, ends)
-                parts = [part for release in releases for part in held.release(release)]
-                if outlet.blocked is None and ends:
-                    parts = _with_rest(parts, held.rest())
-                if any(text for text, _ in parts):
+                pieces = await way.pieces(index, delta)
+                if any(piece.text for piece in pieces):
                     meter.text()
-                last = len(parts) - 1 if outlet.blocked is None else None
-                for place, (text, tokens) in enumerate(parts):
-                    ending = delta.ending if place == last else None
-                    yield Piece(index, text, tokens, ending, delta.generated_tokens)
-                if outlet.blocked is not None:
+                for piece in pieces:
+                    yield piece
+                if way.blocked is not None:
                     break
-        meter.ended("content_filter" if outlet.blocked is not None else delta.ending or "stop")
-        if outlet.blocked is not None:
+        meter.ended("content_filter" if way.blocked is not None else delta.ending or "stop")
+        if way.blocked is not None:
             meter.blocked()
-            refusal = self._guard.refusal(outlet.blocked)
-            yield Piece(index, refusal, (), "stop", delta.generated_tokens, outlet.blocked)
+            refusal = self._guard.refusal(way.blocked)
+            yield Piece(index, refusal, (), "stop", delta.generated_tokens, way.blocked)
 
 
 def _forward(left: Callable[[int], None], index: int, _: "asyncio.Task[None]") -> None:
     left(index)
 
 
-def _with_rest(parts: list[Part], rest: tuple[Token, ...]) -> list[Part]:
-    """Return the last parts of an answer, with the tokens that have no text at their end."""
-    if parts and (parts[-1][1] or not rest):
-        text, tokens = parts[-1]
-        return [*parts[:-1], (text, tokens + rest)]
-    return [*parts, ("", rest)]
+class _Way:
+    """The way of one answer from the engine out: sorted into channels, judged, made pieces."""
+
+    def __init__(self, outlet: Outlet, form: Form):
+        self._outlet = outlet
+        self._sorter = Sorter(form)
+        self._held = HeldTokens()
+        self._tools: dict[Channel, str] = {}
+        """The tools of calls of which nothing has left yet."""
+
+    @property
+    def blocked(self) -> Verdict | None:
+        """Why nothing leaves any more."""
+        return self._outlet.blocked
+
+    async def pieces(self, index: int, delta: Delta) -> list[Piece]:
+        """Return what may leave now; the last piece of an answer carries its ending."""
+        written = self._sorter.push(delta.text)
+        if delta.ending is not None:
+            written += self._sorter.finish()
+        self._held.add(delta.token, "".join(one.text for one in written if one.channel == TEXT))
+        releases = await self._releases(written, delta.ending is not None)
+        left = [piece for release in releases for piece in self._of_release(index, release)]
+        if delta.ending is not None and self.blocked is None:
+            left = _ended(left, self._held.rest(), Piece(index, "", (), delta.ending, 0))
+        return [replace(piece, generated_tokens=delta.generated_tokens) for piece in left]
+
+    async def _releases(self, written: Sequence[Written], last: bool) -> list[Release]:
+        releases: list[Release] = []
+        for one in written:
+            if one.tool:
+                self._tools[one.channel] = one.tool
+            releases += await self._outlet.push(one.channel, one.text)
+        return releases + (await self._outlet.finish() if last else [])
+
+    def _of_release(self, index: int, release: Release) -> Iterator[Piece]:
+        channel = release.segment.channel
+        if channel == TEXT:
+            for text, tokens in self._held.release(release):
+                yield Piece(index, text, tokens, None, 0)
+        elif release.text:
+            tool = self._tools.pop(channel, "")
+            yield Piece(index, release.text, (), None, 0, channel=channel, tool=tool)
+
+
+def _ended(pieces: list[Piece], rest: tuple[Token, ...], end: Piece) -> list[Piece]:
+    """Return the last pieces of an answer, with the tokens that have no text at their end."""
+    if pieces and (pieces[-1].tokens or not rest):
+        last = pieces[-1]
+        return [*pieces[:-1], replace(last, tokens=last.tokens + rest, ending=end.ending)]
+    return [*pieces, replace(end, tokens=rest)]
 
 
 class _Recorder:

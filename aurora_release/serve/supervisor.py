@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import Literal
 
 from aurora_release.serve.engines.protocol import (
@@ -94,9 +95,7 @@ class Supervisor:
 
     def stats(self) -> EngineStats:
         """Return what the engine is doing now."""
-        found = self._engine.stats()
-        ready = self.state == "running"
-        return EngineStats(ready, found.active, found.waiting, found.slots)
+        return replace(self._engine.stats(), ready=self.state == "running")
 
     def forget(self, stream: "_Watched") -> None:
         """Stop watching a stream."""
@@ -107,7 +106,9 @@ class Supervisor:
             if self._stands_still():
                 logger.error("No request got a token for %g seconds.", self._patience)
                 self._restart("The engine stands still; try again later.")
-            elif not self._engine.stats().ready:
+                continue
+            stats = self._engine.stats()
+            if not stats.ready and not stats.waits:
                 self._restart("The engine failed; try again later.")
 
     def _stands_still(self) -> bool:

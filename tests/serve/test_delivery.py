@@ -69,7 +69,7 @@ def test_a_request_takes_no_longer_than_the_server_allows(start_server, slots_ar
 
 
 def test_a_client_that_does_not_read_loses_its_slots(start_server, monkeypatch, slots_are_freed):
-    monkeypatch.setattr("aurora_release.serve.generation.MOST_UNREAD", 20)
+    monkeypatch.setattr("aurora_release.serve.generation.MOST_UNREAD", 100)
     monkeypatch.setattr("aurora_release.serve.server._UNREAD_BYTES", 4096)
     url, engine = start_server()
     body = {
