@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from aurora_release.errors import AuroraError
+from aurora_release.serve.engines.cache import CHUNK
 from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits
 from aurora_release.serve.engines.protocol import (
     Delta,
@@ -69,6 +70,62 @@ def test_greedy_answers_in_a_batch_are_those_of_generate(start_engine: Start, fo
         assert tokens(deltas) == expected
         assert deltas[-1].ending == ("eos" if expected[-1] == 2 else "length")
         assert deltas[-1].generated_tokens == len(expected)
+
+
+def test_a_prompt_of_many_chunks_is_answered_as_by_generate(
+    start_engine: Start, folder: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    engine = start_engine(folder, Limits(slots=2))
+    long = ask(engine, " ".join(PROMPTS) * 9, max_new_tokens=9)
+    assert len(long.prompt) > CHUNK
+    # the short one begins and ends while the long one is read, and frees the row before it
+    short = ask(engine, "The dog", max_new_tokens=3)
+    for deltas in asyncio.run(gather(engine, [short, long, short]))[1::2]:
+        prompt = torch.tensor([long.prompt])
+        model = AutoModelForCausalLM.from_pretrained(folder).eval()
+        expected = model.generate(prompt, max_new_tokens=9, do_sample=False)
+        assert tokens(deltas) == expected[0, prompt.shape[1] :].tolist()
+
+
+def test_a_prompt_that_was_read_is_not_read_again_and_answers_stay_the_same(
+    start_engine: Start, folder: Path
+) -> None:
+    engine = start_engine(folder, Limits(slots=3))
+    read: list[int] = []
+    engine._model.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    one = ask(engine, " ".join(PROMPTS) * 9, temperature=1.0, seed=5, top_logprobs=2)
+    other = replace(one, prompt=(*one.prompt[: CHUNK + 5], *one.prompt[:9]))
+    [fresh] = asyncio.run(gather(engine, [one]))
+    assert sum(size for size in read if size > 1) == len(one.prompt)
+    read.clear()
+    again, turned = asyncio.run(gather(engine, [one, other]))
+    # of the same prompt all whole chunks are known, of the other one the first
+    left = len(one.prompt) % CHUNK + len(other.prompt) - CHUNK
+    assert sum(size for size in read if size > 1) == left
+    assert [delta.token for delta in again] == [delta.token for delta in fresh]
+    crowd = [replace(one, prompt=one.prompt[place : place + 150]) for place in range(1, 6)]
+    asyncio.run(gather(engine, crowd))
+    [alone] = asyncio.run(gather(engine, [other]))
+    assert [delta.token.id for delta in alone] == [delta.token.id for delta in turned]
+
+
+def test_a_request_that_is_cancelled_while_it_is_read_gives_its_slot_back(
+    start_engine: Start, tiny_llama: Path
+) -> None:
+    engine = start_engine(tiny_llama, Limits(slots=1))
+
+    async def work() -> list[Delta]:
+        reading = engine.generate(ask(engine, " ".join(PROMPTS) * 9))
+        await asyncio.sleep(0)
+        await reading.aclose()
+        return [delta async for delta in engine.generate(ask(engine, "Con", max_new_tokens=3))]
+
+    assert len(asyncio.run(work())) == 3
+    assert engine.stats().active == 0
 
 
 def test_a_seed_gives_the_same_answer_alone_and_in_a_batch(

@@ -1,17 +1,27 @@
-"""Keys and values of all running requests, in tensors made once."""
+"""Keys and values of all running requests, and of prompts read before, in tensors made once."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 
+CHUNK = 128
+"""Prompt tokens that are read in one forward pass.
+
+Prompts are kept and found again in whole chunks, so what is reused has the very bits that reading
+it again would give: who was served before does not change an answer.
+"""
+
+
 class SlotCache:
     """A transformers cache with one row a request, each row filled up to its own length.
 
     Running requests fill the first rows, without a gap, so decoding reads a view and copies
-    nothing. It has the four methods that transformers models call (as in `transformers.Cache`,
-    whose subclass it would be if that could be imported late).
+    nothing. The rows behind them keep the prompts of requests that ended. It has the four methods
+    that transformers models call (as in `transformers.Cache`, whose subclass it would be if that
+    could be imported late).
     """
 
     is_compileable = False
@@ -21,13 +31,38 @@ class SlotCache:
         self._keys: list[torch.Tensor] = []
         """One a layer: [rows, heads, length, size of a head]."""
         self._values: list[torch.Tensor] = []
-        self._row = 0
+        self._known: list[tuple[int, ...]] = [()] * rows
+        """The tokens of the whole chunks at the start of each row."""
+        self._filled = [0] * rows
+        """Positions of each row that were written, at least."""
+        self._row = self._start = 0
         self._positions: torch.Tensor | None = None
         self._longest = 0
 
-    def prefill(self, row: int) -> None:
-        """Let the next forward pass fill `row` from its start."""
-        self._row = row
+    def reuse(self, row: int, prompt: Sequence[int]) -> int:
+        """Put what any row knows of a prompt into the free `row`; return how many tokens that is.
+
+        The last token of a prompt is always left to be read: its scores are needed.
+        """
+        whole = tuple(prompt[: (len(prompt) - 1) // CHUNK * CHUNK])
+        shared = [_shared(known, whole) for known in self._known]
+        source = shared.index(max(shared))
+        if not shared[source]:
+            source = len(self._known) - 1  # the prompt that is overwritten: not the latest
+        if source >= row:
+            self.swap(source, row)
+        else:
+            self._copy(source, row, shared[source])
+        self._known[row] = whole[: shared[source]] if shared[source] else ()
+        return len(self._known[row])
+
+    def know(self, row: int, prompt: Sequence[int]) -> None:
+        """Note that `row` starts with the keys and values of these tokens."""
+        self._known[row] = tuple(prompt[: len(prompt) // CHUNK * CHUNK])
+
+    def prefill(self, row: int, start: int = 0) -> None:
+        """Let the next forward pass fill `row` from position `start` on."""
+        self._row, self._start = row, start
         self._positions = None
 
     def decode(self, positions: "torch.Tensor", longest: int) -> None:
@@ -37,11 +72,20 @@ class SlotCache:
         """
         self._positions = positions
         self._longest = longest
+        for row in range(len(positions)):
+            self._filled[row] = max(self._filled[row], longest)
 
-    def move(self, source: int, target: int) -> None:
-        """Copy row `source` over row `target`."""
+    def swap(self, one: int, other: int) -> None:
+        """Exchange two rows."""
+        if one == other:
+            return
+        size = max(self._filled[one], self._filled[other])
         for tensor in (*self._keys, *self._values):
-            tensor[target].copy_(tensor[source])
+            kept = tensor[one, :, :size].clone()
+            tensor[one, :, :size] = tensor[other, :, :size]
+            tensor[other, :, :size] = kept
+        for rows in (self._known, self._filled):
+            rows[one], rows[other] = rows[other], rows[one]
 
     def update(
         self, keys: "torch.Tensor", values: "torch.Tensor", layer_idx: int
@@ -54,10 +98,11 @@ class SlotCache:
             self._allocate(keys, values)
         all_keys, all_values = self._keys[layer_idx], self._values[layer_idx]
         if self._positions is None:
-            end = keys.shape[2]
-            all_keys[self._row, :, :end] = keys[0]
-            all_values[self._row, :, :end] = values[0]
-            return keys, values
+            row, end = self._row, self._start + keys.shape[2]
+            all_keys[row, :, self._start : end] = keys[0]
+            all_values[row, :, self._start : end] = values[0]
+            self._filled[row] = max(self._filled[row], end)
+            return all_keys[row : row + 1, :, :end], all_values[row : row + 1, :, :end]
         import torch
 
         rows = torch.arange(len(keys), device=keys.device)
@@ -68,7 +113,7 @@ class SlotCache:
         ]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Return 0: only prefill asks, and it starts from nothing."""
+        """Return 0: only the first chunk of a prompt comes without a mask and positions."""
         return 0
 
     def get_query_offset(self, layer_idx: int = 0) -> int:
@@ -76,11 +121,24 @@ class SlotCache:
         return 0
 
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        """Return (length, offset) of the keys of a prefill."""
+        """Return (length, offset) of the keys of a first chunk."""
         return query_length, 0
+
+    def _copy(self, source: int, target: int, size: int) -> None:
+        for tensor in (*self._keys, *self._values):
+            tensor[target, :, :size] = tensor[source, :, :size]
+        self._filled[target] = max(self._filled[target], size)
 
     def _allocate(self, keys: "torch.Tensor", values: "torch.Tensor") -> None:
         rows, length = self._shape
         for store, like in ((self._keys, keys), (self._values, values)):
             # zeros, not empty: a masked NaN would still poison the sum over the values
             store.append(like.new_zeros(rows, like.shape[1], length, like.shape[3]))
+
+
+def _shared(known: tuple[int, ...], wanted: tuple[int, ...]) -> int:
+    """Return how many tokens two prompts share at their start, in whole chunks."""
+    size = min(len(known), len(wanted))
+    while size and known[:size] != wanted[:size]:
+        size -= CHUNK
+    return size

@@ -1,18 +1,19 @@
 """Continuous batching over an unmodified transformers model, in a thread of its own."""
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aurora_release.errors import AuroraError
 from aurora_release.evidence import FILE as EVIDENCE
 from aurora_release.evidence import canonical, sha256, sha256_file
-from aurora_release.serve.engines.cache import SlotCache
+from aurora_release.serve.engines.cache import CHUNK, SlotCache
 from aurora_release.serve.engines.grammar import Grammars
 from aurora_release.serve.engines.job import Job, JobStream
 from aurora_release.serve.engines.protocol import (
@@ -43,11 +44,23 @@ class Limits:
     """Prompt and answer together; less where the model is made for less."""
 
 
+@dataclass
+class _Reading:
+    """A request whose prompt is being read, a chunk at a time."""
+
+    job: Job
+    row: int
+    done: int
+    """Tokens that were read, or known from an earlier prompt."""
+    scores: "list[torch.Tensor]" = field(default_factory=list)
+    """Those after each token, [1, tokens, vocabulary], where the prompt is to be scored."""
+
+
 class EmbeddedEngine:
     """Generates with a model in this process; any number of requests, `slots` at a time.
 
-    Each step of the engine thread takes in at most one waiting request (its prompt is read in one
-    forward pass), then makes one token for every running one.
+    Each step of the engine thread reads a chunk of at most one prompt, then makes one token for
+    every running request: a long prompt does not hold up the answers of others.
     """
 
     def __init__(self, model: Any, tokenizer: Any, facts: ModelFacts, limits: Limits):
@@ -60,6 +73,7 @@ class EmbeddedEngine:
         self._grammars = Grammars(tokenizer, facts.vocabulary, self._ends)
         self._cache = SlotCache(limits.slots, facts.max_total_tokens)
         self._waiting: deque[Job] = deque()
+        self._reading: _Reading | None = None
         self._running: list[Job] = []
         self._wake = threading.Condition()
         self._stopping = False
@@ -131,9 +145,8 @@ class EmbeddedEngine:
 
     def stats(self) -> EngineStats:
         """Return what the engine is doing now."""
-        return EngineStats(
-            self._alive(), len(self._running), len(self._waiting), self._limits.slots
-        )
+        active = len(self._running) + (self._reading is not None)
+        return EngineStats(self._alive(), active, len(self._waiting), self._limits.slots)
 
     def _alive(self) -> bool:
         return self._loop is not None and not self._loop.done() and not self._stopping
@@ -146,22 +159,24 @@ class EmbeddedEngine:
         return text
 
     def _serve(self) -> None:
-        """Work until stopped: drop what ended, take one in, make a token for each."""
+        """Work until stopped: drop what ended, read a chunk, make a token for each."""
         import torch
 
         with torch.inference_mode():
             while True:
                 with self._wake:
-                    self._wake.wait_for(
-                        lambda: self._stopping or bool(self._waiting) or bool(self._running)
-                    )
+                    self._wake.wait_for(self._has_work)
                     if self._stopping:
                         return
                 self._drop_ended()
                 self._admit()
+                self._read()
                 self._drop_ended()
                 if self._running:
                     self._step()
+
+    def _has_work(self) -> bool:
+        return self._stopping or bool(self._waiting or self._running or self._reading)
 
     def _ended(self, loop: "Future[None]") -> None:
         """Fail every request that is left when the engine thread ends, for whatever reason."""
@@ -169,8 +184,10 @@ class EmbeddedEngine:
         if error is not None:
             logger.error("The engine failed.", exc_info=error)
         with self._wake:
-            left = [*self._running, *self._waiting]
+            reading = [] if self._reading is None else [self._reading.job]
+            left = [*self._running, *reading, *self._waiting]
             self._running.clear()
+            self._reading = None
             self._waiting.clear()
         reason = "The engine failed" if error is not None else "The server is shutting down"
         for job in left:
@@ -182,27 +199,62 @@ class EmbeddedEngine:
             if self._running[row].ended:
                 last = self._running.pop()
                 if row < len(self._running):
-                    self._cache.move(len(self._running), row)
+                    self._cache.swap(len(self._running), row)
                     self._running[row] = last
 
     def _admit(self) -> None:
-        """Read the prompt of the first waiting request into a free row."""
+        """Begin with the prompt of the first waiting request, if there is a free row."""
         with self._wake:
             self._waiting = deque(job for job in self._waiting if not job.ended)
-            if not self._waiting or len(self._running) == self._limits.slots:
+            busy = self._reading is not None or len(self._running) == self._limits.slots
+            if busy or not self._waiting:
                 return
             job = self._waiting.popleft()
-            self._running.append(job)
+            self._reading = _Reading(job, len(self._running), 0)
+        if not job.request.prompt_logprobs:
+            self._reading.done = self._cache.reuse(self._reading.row, job.request.prompt)
+
+    def _read(self) -> None:
+        """Read the next chunk of a prompt; after its last one the request runs."""
+        reading = self._reading
+        if reading is None:
+            return
+        job = reading.job
+        if job.ended:
+            self._reading = None
+            return
+        scored = job.request.prompt_logprobs
+        scores = self._chunk(reading, scored)
+        if scored:
+            reading.scores.append(scores)
+        if reading.done < len(job.request.prompt):
+            return
+        # rows before this one may have become free meanwhile
+        self._cache.swap(reading.row, len(self._running))
+        self._running.append(job)
+        self._reading = None
+        if scored:
+            job.prompt = self._scored(job.request, reading.scores)
+            scores = scores[:, -1].float()
+        self._choose([job], scores)
+
+    def _chunk(self, reading: _Reading, whole: bool) -> "torch.Tensor":
+        """Read one chunk and return its scores, as `_forward` does."""
         import torch
 
-        self._cache.prefill(len(self._running) - 1)
-        prompt = torch.tensor([job.request.prompt], device=self._model.device)
-        if not job.request.prompt_logprobs:
-            self._choose([job], self._forward(prompt, None, None))
-            return
-        scores = self._forward(prompt, None, None, whole=True)
-        job.prompt = self._scored(job.request, scores[0])
-        self._choose([job], scores[:, -1].float())
+        device, start = self._model.device, reading.done
+        ids = reading.job.request.prompt[start : start + CHUNK]
+        reading.done += len(ids)
+        tokens = torch.tensor([ids], device=device)
+        self._cache.prefill(reading.row, start)
+        if start == 0:
+            scores = self._forward(tokens, None, None, whole)
+        else:
+            positions = torch.arange(start, reading.done, device=device)
+            mask = self._mask(positions, reading.done)
+            scores = self._forward(tokens, positions[None], mask[None, None], whole)
+        self._cache.know(reading.row, reading.job.request.prompt[: reading.done])
+        return scores
 
     def _step(self) -> None:
         """Make one token for every running request."""
@@ -212,11 +264,20 @@ class EmbeddedEngine:
         positions = torch.tensor([job.length - 1 for job in jobs], device=device)
         longest = max(job.length for job in jobs)
         self._cache.decode(positions, longest)
-        hidden = torch.arange(longest, device=device) > positions[:, None]
-        mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=device)
-        mask.masked_fill_(hidden, torch.finfo(mask.dtype).min)
+        mask = self._mask(positions, longest)[:, None, None]
         tokens = torch.tensor([[job.token] for job in jobs], device=device)
-        self._choose(jobs, self._forward(tokens, positions[:, None], mask[:, None, None]))
+        self._choose(jobs, self._forward(tokens, positions[:, None], mask))
+
+    def _mask(self, positions: "torch.Tensor", length: int) -> "torch.Tensor":
+        """Return what is added to scores of attention, so that each position sees those up to it.
+
+        `positions`: [queries]; returned: [queries, length].
+        """
+        import torch
+
+        hidden = torch.arange(length, device=positions.device) > positions[:, None]
+        mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=positions.device)
+        return mask.masked_fill_(hidden, torch.finfo(mask.dtype).min)
 
     def _forward(
         self,
@@ -240,10 +301,13 @@ class EmbeddedEngine:
         scores: torch.Tensor = output.logits
         return scores if whole else scores[:, -1].float()
 
-    def _scored(self, request: GenerationRequest, scores: "torch.Tensor") -> tuple[Token, ...]:
-        """Return the prompt's tokens; `scores`: [tokens, vocabulary], those after each token."""
+    def _scored(
+        self, request: GenerationRequest, chunks: "Sequence[torch.Tensor]"
+    ) -> tuple[Token, ...]:
+        """Return the prompt's tokens; `chunks`: the scores after each, [1, tokens, vocabulary]."""
         found = [self._token(request.prompt[0], 0.0)]
-        for number, row in zip(request.prompt[1:], scores, strict=False):
+        rows = (row for chunk in chunks for row in chunk[0])
+        for number, row in zip(request.prompt[1:], rows, strict=False):
             exact = row.float()
             found.append(self._named(number, exact, exact.logsumexp(-1), request.top_logprobs))
         return tuple(found)
@@ -276,11 +340,24 @@ class EmbeddedEngine:
         """Run a prompt of one token, which also allocates the cache."""
         import torch
 
+        if self._model.device.type == "cpu":
+            _leave_a_core()
         with torch.inference_mode():
             self._cache.prefill(0)
             self._forward(
                 torch.zeros(1, 1, dtype=torch.long, device=self._model.device), None, None
             )
+
+
+def _leave_a_core() -> None:
+    """Leave a core to the filter and to HTTP.
+
+    Small steps gain nothing from the last core, and wait at every barrier while it does other work.
+    """
+    import torch
+
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores - 1)))
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
