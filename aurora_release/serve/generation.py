@@ -24,7 +24,7 @@ from aurora_release.serve.engines.protocol import (
 from aurora_release.serve.judging import Judge, Judged, Judging
 from aurora_release.serve.metrics import Metrics
 from aurora_release.serve.outlet import HeldTokens, Outlet
-from aurora_release.serve.replies import of_engine
+from aurora_release.serve.replies import ApiError, of_engine
 from aurora_release.serve.settings import Settings
 
 
@@ -143,6 +143,22 @@ class GuardedEngine:
             raise of_engine(error) from error
         self.metrics.tokens("prompt", sum(len(ask.request.prompt) for ask in asks))
         return Answers(sources)
+
+    async def moderate(self, texts: Sequence[str], name: str) -> list[Verdict]:
+        """Return the verdicts about texts, as if each were a prompt.
+
+        Raises:
+            ApiError: the guard gave no verdict.
+        """
+        record = _Recorder(name, self.metrics, self._audit)
+        verdicts = []
+        for part, text in enumerate(texts):
+            judged = await self._judging.judge((text,), "input")
+            record.input(part, text, judged)
+            if judged.failure is not None:
+                raise ApiError("failed", "The filter could not judge the text; try again later.")
+            verdicts.append(judged.verdict)
+        return verdicts
 
     async def _judge_prompt(self, texts: Sequence[str], record: "_Recorder") -> Verdict:
         """Return the first verdict that blocks, or else that about the first text."""

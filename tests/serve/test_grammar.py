@@ -1,4 +1,4 @@
-"""Answers that must fit a schema or an expression do, with random weights and at any temperature."""
+"""Answers that must fit a schema or an expression do, at any temperature, with random weights."""
 
 import asyncio
 import json

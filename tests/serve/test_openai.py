@@ -12,6 +12,11 @@ REFUSAL = "I cannot help with that."
 USER = [{"role": "user", "content": "The quick brown fox?"}]
 
 
+def schema(of: dict) -> dict:
+    """Return the response format of a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": of}}
+
+
 @pytest.fixture
 def client(server: str):
     with OpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0) as client:
@@ -130,8 +135,17 @@ def test_what_the_filter_blocks_never_leaves(start_server, slots_are_freed):
         ({"temperature": "hot"}, "temperature", "valid number"),
         ({"n": 9}, "n", "At most 8 answers"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "At most 4"),
-        ({"tools": [{"type": "function"}]}, "tools", "does not support"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "does not support"),
+        ({"tools": [{"type": "function"}]}, "tools", "Field required"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools", "pattern"),
+        ({"functions": [{"name": "a"}]}, "functions", "does not support"),
+        ({"tool_choice": "required"}, "tool_choice", "needs `tools`"),
+        ({"response_format": {"type": "xml"}}, "response_format", "does not match"),
+        ({"response_format": schema({"type": "strin"})}, None, "Invalid type: strin"),
+        ({"response_format": schema({"enum": ["a" * 40_000]})}, None, "at most 32768"),
+        ({"logit_bias": {"512": 1}}, "logit_bias", "from 0 to 511"),
+        ({"logit_bias": {"x": 1}}, "logit_bias", "pattern"),
+        ({"messages": [{"role": "user"}]}, "messages", "without content"),
+        ({"messages": [{"role": "tool", "content": "1"}]}, "messages", "tool_call_id"),
         ({"top_logprobs": 2}, "top_logprobs", "needs `logprobs`"),
         ({"colour": 1}, "colour", "Unrecognized request argument"),
         ({"messages": []}, "messages", "at least 1 item"),
@@ -228,7 +242,40 @@ def test_a_blocked_prompt_is_not_echoed(client):
     assert choice.logprobs.tokens == []
 
 
-@pytest.mark.parametrize("wrong", [{"echo": True, "stream": True}, {"max_tokens": 0}])
+@pytest.mark.parametrize("max_tokens", [0, 3])
+def test_an_echo_is_streamed_before_the_answer(client, max_tokens):
+    options = {"model": "x", "prompt": "The dog", "max_tokens": max_tokens, "temperature": 0}
+    options |= {"echo": True, "logprobs": 1, "n": 2}
+    whole = client.completions.create(**options)
+    texts, offsets = ["", ""], [[], []]
+    for chunk in client.completions.create(**options, stream=True):
+        [choice] = chunk.choices
+        texts[choice.index] += choice.text
+        if choice.logprobs:
+            offsets[choice.index] += choice.logprobs.text_offset
+    assert texts == [choice.text for choice in whole.choices]
+    assert offsets == [choice.logprobs.text_offset for choice in whole.choices]
+
+
+def test_the_likeliest_of_several_answers_come_back(client):
+    options = {"model": "x", "prompt": "The", "max_tokens": 6, "seed": 5, "logprobs": 0}
+    every = client.completions.create(**options, n=4).choices
+    best = client.completions.create(**options, n=2, best_of=4)
+    likely = sorted(every, key=lambda choice: -sum(choice.logprobs.token_logprobs))
+    assert [choice.text for choice in best.choices] == [choice.text for choice in likely[:2]]
+    assert best.usage.completion_tokens == 24
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_tokens": 0},
+        {"best_of": 1, "n": 2},
+        {"best_of": 2, "stream": True},
+        {"suffix": "a"},
+        {"suffix": "a", "echo": True},
+    ],
+)
 def test_what_echo_cannot_do_is_refused(client, wrong):
     with pytest.raises(openai.BadRequestError):
         client.completions.create(**{"model": "x", "prompt": "a", "max_tokens": 1, **wrong})
