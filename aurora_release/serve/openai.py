@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aurora_release.serve import moderations, openai_asks, prompts
+from aurora_release.serve import schemas_replies as shown
 from aurora_release.serve.delivery import EventStream, unless_gone
 from aurora_release.serve.generation import Answers, Ask, GuardedEngine
 from aurora_release.serve.openai_replies import ChatReply, EchoReply, Head, Reply, TextReply
@@ -43,11 +44,17 @@ class OpenAIRoutes:
         from fastapi import APIRouter
 
         router = APIRouter(prefix="/v1", tags=["OpenAI"])
-        router.add_api_route("/completions", self.completions, methods=["POST"])
-        router.add_api_route("/chat/completions", self.chat, methods=["POST"])
-        router.add_api_route("/moderations", self.moderations, methods=["POST"])
-        router.add_api_route("/models", self.models, methods=["GET"])
-        router.add_api_route("/models/{model_id:path}", self.model, methods=["GET"])
+        add = router.add_api_route
+        for path, answer, reply in (
+            ("/completions", self.completions, shown.Completion),
+            ("/chat/completions", self.chat, shown.ChatCompletion),
+        ):
+            add(path, answer, methods=["POST"], responses=shown.of_openai(reply, streams=True))
+        judged = shown.of_openai(shown.Moderation)
+        add("/moderations", self.moderations, methods=["POST"], responses=judged)
+        add("/models", self.models, methods=["GET"], responses=shown.of_openai(shown.Models))
+        one = shown.of_openai(shown.Model)
+        add("/models/{model_id:path}", self.model, methods=["GET"], responses=one)
         return router
 
     async def models(self) -> Response:

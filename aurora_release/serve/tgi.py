@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from aurora_release import __version__
 from aurora_release.serve import openai_asks, prompts
+from aurora_release.serve import schemas_replies as shown
 from aurora_release.serve.delivery import EventStream, unless_gone
 from aurora_release.serve.engines.protocol import GenerationRequest
 from aurora_release.serve.generation import Answers, Ask, GuardedEngine
@@ -38,12 +39,16 @@ class TGIRoutes:
         from fastapi import APIRouter
 
         router = APIRouter(tags=["TGI"])
-        router.add_api_route("/", self.compat, methods=["POST"])
-        router.add_api_route("/generate", self.generate, methods=["POST"])
-        router.add_api_route("/generate_stream", self.generate_stream, methods=["POST"])
-        router.add_api_route("/tokenize", self.tokenize, methods=["POST"])
-        router.add_api_route("/chat_tokenize", self.chat_tokenize, methods=["POST"])
-        router.add_api_route("/info", self.info, methods=["GET"])
+        add = router.add_api_route
+        for path, answer, reply, streams in (
+            ("/", self.compat, list[shown.Generated], True),
+            ("/generate", self.generate, shown.Generated, False),
+            ("/generate_stream", self.generate_stream, None, True),
+            ("/tokenize", self.tokenize, list[shown.ListedToken], False),
+            ("/chat_tokenize", self.chat_tokenize, shown.Templated, False),
+        ):
+            add(path, answer, methods=["POST"], responses=shown.of_tgi(reply, streams))
+        add("/info", self.info, methods=["GET"], responses=shown.of_tgi(shown.Info))
         return router
 
     async def compat(self, asked: CompatRequest, request: Request) -> Response:

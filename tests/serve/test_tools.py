@@ -8,7 +8,9 @@ import pytest
 from openai import OpenAI
 from openai.lib.streaming.chat import ContentDoneEvent
 
+from aurora_release.serve.settings import Settings
 from aurora_release.serve.tools import Tool, schema_of_some
+from tests.serve.conftest import WordJudge, make_engine, serving
 
 USER = [{"role": "user", "content": "Weather?"}]
 PLACE = {
@@ -25,9 +27,14 @@ def tool(name="weather", parameters=None, description="Tells the weather."):
     return {"type": "function", "function": about}
 
 
-@pytest.fixture
-def client(server: str):
-    with OpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0) as client:
+@pytest.fixture(scope="module")
+def client(tiny_llama):
+    engine = make_engine(tiny_llama, length=1280)
+    judge, settings = WordJudge("bomb"), Settings(chat_page=False)
+    with (
+        serving(engine, judge, settings) as url,
+        OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
         yield client
 
 
@@ -84,7 +91,7 @@ def test_the_model_need_not_call_and_calls_stand_in_the_history(client):
         {"role": "tool", "tool_call_id": "c1", "content": "Snow."},
     ]
     for choice in ("auto", "none"):
-        reply = chat(client, messages=messages, tools=[tool("w", {})], tool_choice=choice)
+        reply = chat(client, messages=messages, tools=[tool()], tool_choice=choice)
         assert reply.choices[0].message.tool_calls is None
 
 

@@ -91,7 +91,7 @@ def _of_schema(schema: str) -> str:
             schema, defaults={"whitespace_pattern": _WHITESPACE}
         )
     except ValueError as error:
-        raise Unsuitable(f"The schema is not JSON: {error}") from None
+        raise Unsuitable(f"The schema cannot be read: {_first_line(str(error))}") from None
 
 
 def _first_line(error: str) -> str:
