@@ -21,7 +21,7 @@ LAYERS = {
     "evaluate": {"safety", "data"},
     "quantize": {"data", "evaluate", "safety"},
     "card": {"evaluate", "safety"},
-    "serve": {"safety", "evaluate"},
+    "serve": {"safety", "data", "evaluate"},
 }
 
 

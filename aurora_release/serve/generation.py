@@ -227,6 +227,22 @@ class GuardedEngine:
             sources.append(self._answer(index, stream, _Way(outlet, ask.form), meter))
         return sources
 
+    async def moderate(self, texts: Sequence[str], name: str) -> list[Verdict]:
+        """Return the verdicts about texts, as if each were a prompt.
+
+        Raises:
+            ApiError: the guard gave no verdict.
+        """
+        record = _Recorder(name, self.metrics, self._audit)
+        verdicts = []
+        for part, text in enumerate(texts):
+            judged = await self._judging.judge((text,), "input")
+            record.input(part, text, judged)
+            if judged.failure is not None:
+                raise ApiError("failed", "The filter could not judge the text; try again later.")
+            verdicts.append(judged.verdict)
+        return verdicts
+
     async def _judge_prompt(self, texts: Sequence[str], record: "_Recorder") -> Verdict:
         """Return the first verdict that blocks, or else that about the first text."""
         first: Verdict | None = None

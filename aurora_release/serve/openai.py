@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from aurora_release.serve import prompts
+from aurora_release.serve import moderations, openai_asks, prompts
+from aurora_release.serve import schemas_replies as shown
 from aurora_release.serve.delivery import EventStream, unless_gone
-from aurora_release.serve.engines.protocol import GenerationRequest
 from aurora_release.serve.generation import Answers, Ask, GuardedEngine
 from aurora_release.serve.openai_replies import ChatReply, EchoReply, Head, Reply, TextReply
-from aurora_release.serve.prompts import Message, Prompt
+from aurora_release.serve.prompts import Prompt
 from aurora_release.serve.replies import ApiError, body, event
-from aurora_release.serve.schemas_openai import ChatRequest, Common, CompletionRequest
+from aurora_release.serve.schemas_openai import (
+    ChatRequest,
+    Common,
+    CompletionRequest,
+    ModerationRequest,
+)
 from aurora_release.serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,10 +44,17 @@ class OpenAIRoutes:
         from fastapi import APIRouter
 
         router = APIRouter(prefix="/v1", tags=["OpenAI"])
-        router.add_api_route("/completions", self.completions, methods=["POST"])
-        router.add_api_route("/chat/completions", self.chat, methods=["POST"])
-        router.add_api_route("/models", self.models, methods=["GET"])
-        router.add_api_route("/models/{model_id:path}", self.model, methods=["GET"])
+        add = router.add_api_route
+        for path, answer, reply in (
+            ("/completions", self.completions, shown.Completion),
+            ("/chat/completions", self.chat, shown.ChatCompletion),
+        ):
+            add(path, answer, methods=["POST"], responses=shown.of_openai(reply, streams=True))
+        judged = shown.of_openai(shown.Moderation)
+        add("/moderations", self.moderations, methods=["POST"], responses=judged)
+        add("/models", self.models, methods=["GET"], responses=shown.of_openai(shown.Models))
+        one = shown.of_openai(shown.Model)
+        add("/models/{model_id:path}", self.model, methods=["GET"], responses=one)
         return router
 
     async def models(self) -> Response:
@@ -57,12 +69,14 @@ class OpenAIRoutes:
 
     async def completions(self, asked: CompletionRequest, request: Request) -> Response:
         """Continue one or more prompts."""
-        given = _prompts(asked.prompt)
-        found = await asyncio.to_thread(lambda: [self._prompt(prompt) for prompt in given])
-        asks = self._asks(asked, found, _limit(asked), asked.logprobs or 0)
+        limit, made = openai_asks.limit(asked), openai_asks.made(asked)
+        given = openai_asks.given(asked.prompt)
+        found = await asyncio.to_thread(lambda: [self._prompt(asked, one) for one in given])
+        asks = self._asks(asked, made, [self._sized(asked, prompt, limit) for prompt in found])
         head = self._head("cmpl", found)
         if not asked.echo:
             reply = TextReply(head, len(asks), asked.logprobs)
+            reply.keep(asked.n or 1, made)
             return await self._respond(asked, asks, reply, request)
         scored = asked.logprobs is not None
         asks = [replace(ask, request=replace(ask.request, prompt_logprobs=scored)) for ask in asks]
@@ -79,15 +93,22 @@ class OpenAIRoutes:
         """Answer a conversation."""
         if asked.top_logprobs and not asked.logprobs:
             raise ApiError("invalid", "`top_logprobs` needs `logprobs`: true", "top_logprobs")
-        turns = [
-            Message(turn.role.replace("developer", "system"), turn.text) for turn in asked.messages
-        ]
-        prompt = await asyncio.to_thread(prompts.of_messages, self._engine, turns)
+        turns, known = openai_asks.messages(asked.messages), openai_asks.tools(asked)
+        prompt = await asyncio.to_thread(prompts.of_messages, self._engine, turns, known)
         limit = asked.max_completion_tokens or asked.max_tokens
-        asks = self._asks(asked, [prompt], limit, asked.top_logprobs or 0)
+        one = self._sized(asked, prompt, limit)
+        formed, form = openai_asks.in_form(one.request, asked, known, prompt.thinks)
+        asks = self._asks(asked, asked.n or 1, [replace(one, request=formed, form=form)])
         wanted = (asked.top_logprobs or 0) if asked.logprobs else None
-        reply = ChatReply(self._head("chatcmpl", [prompt]), len(asks), wanted)
+        reply = ChatReply(self._head("chatcmpl", [prompt]), len(asks), wanted, form)
         return await self._respond(asked, asks, reply, request)
+
+    async def moderations(self, asked: ModerationRequest) -> Response:
+        """Judge texts as the filter judges prompts; nothing is generated."""
+        name = f"modr-{uuid.uuid4().hex}"
+        verdicts = await self._guarded.moderate(asked.texts, name)
+        results = [moderations.result(verdict) for verdict in verdicts]
+        return JSONResponse({"id": name, "model": moderations.MODEL, "results": results})
 
     def _model(self) -> dict[str, Any]:
         facts = self._engine.facts
@@ -99,33 +120,38 @@ class OpenAIRoutes:
             "max_model_len": facts.max_total_tokens,
         }
 
-    def _prompt(self, prompt: str | Sequence[int]) -> Prompt:
+    def _prompt(self, asked: CompletionRequest, prompt: str | Sequence[int]) -> Prompt:
+        if asked.suffix:
+            if asked.echo or not isinstance(prompt, str):
+                raise ApiError("invalid", "`suffix` needs a text, and no `echo`", "suffix")
+            return prompts.of_gap(self._engine, prompt, asked.suffix)
         if isinstance(prompt, str):
             return prompts.of_text(self._engine, prompt, "prompt")
         return prompts.of_ids(self._engine, prompt, "prompt")
 
-    def _asks(
-        self, asked: Common, found: Sequence[Prompt], limit: int | None, top: int
-    ) -> list[Ask]:
-        """Return one ask for each answer: `n` for each prompt."""
-        answers = asked.n or 1
-        if answers * len(found) > self._settings.max_answers:
-            raise ApiError(
-                "invalid", f"At most {self._settings.max_answers} answers in one request", "n"
-            )
-        if len(asked.stop_strings) > self._settings.max_stop_strings:
-            raise ApiError(
-                "invalid", f"At most {self._settings.max_stop_strings} stop strings", "stop"
-            )
-        asks = []
-        for prompt in found:
-            room = prompts.room(self._engine, prompt, limit, "max_tokens")
-            request = replace(_sampling(asked), prompt=prompt.ids, max_new_tokens=room)
-            for number in range(answers):
-                seed = None if asked.seed is None else (asked.seed + number) % 2**63
-                one = replace(request, seed=seed, top_logprobs=top)
-                asks.append(Ask(one, prompt.judged))
-        return asks
+    def _sized(
+        self, asked: CompletionRequest | ChatRequest, prompt: Prompt, limit: int | None
+    ) -> Ask:
+        """Return what is asked of one prompt."""
+        room = prompts.room(self._engine, prompt, limit, "max_tokens")
+        top = asked.logprobs if isinstance(asked, CompletionRequest) else asked.top_logprobs
+        request = openai_asks.sampling(asked, self._engine.facts)
+        request = replace(request, prompt=prompt.ids, max_new_tokens=room, top_logprobs=top or 0)
+        return Ask(request, prompt.judged)
+
+    def _asks(self, asked: Common, answers: int, wanted: Sequence[Ask]) -> list[Ask]:
+        """Return `answers` asks for each that is wanted, which differ in their seeds."""
+        settings = self._settings
+        if answers * len(wanted) > settings.max_answers:
+            raise ApiError("invalid", f"At most {settings.max_answers} answers in one request", "n")
+        if len(asked.stop_strings) > settings.max_stop_strings:
+            raise ApiError("invalid", f"At most {settings.max_stop_strings} stop strings", "stop")
+        seeds = [None if asked.seed is None else (asked.seed + n) % 2**63 for n in range(answers)]
+        return [
+            replace(one, request=replace(one.request, seed=seed))
+            for one in wanted
+            for seed in seeds
+        ]
 
     def _head(self, prefix: str, found: Sequence[Prompt]) -> Head:
         facts = self._engine.facts
@@ -165,36 +191,3 @@ class OpenAIRoutes:
         if usage:
             yield event(reply.usage_chunk())
         yield "data: [DONE]\n\n"
-
-
-def _limit(asked: CompletionRequest) -> int | None:
-    """Return the tokens to generate, at least one: of a prompt alone, one is made and left out."""
-    if asked.echo and asked.stream:
-        raise ApiError("invalid", "`echo` is not streamed", "echo")
-    if asked.max_tokens == 0 and not asked.echo:
-        raise ApiError("invalid", "`max_tokens`: 0 is for `echo` only", "max_tokens")
-    return asked.max_tokens or (1 if asked.max_tokens == 0 else None)
-
-
-def _prompts(prompt: Any) -> list[str | list[int]]:
-    """Return the prompts of a completion request, which may be one or many, text or token ids."""
-    if isinstance(prompt, str):
-        return [prompt]
-    if not prompt:
-        raise ApiError("invalid", "`prompt` cannot be empty", "prompt")
-    return [prompt] if isinstance(prompt[0], int) else list(prompt)
-
-
-def _sampling(asked: Common) -> GenerationRequest:
-    """Return how to generate; prompt and length are filled in later."""
-    return GenerationRequest(
-        prompt=(),
-        max_new_tokens=0,
-        temperature=1.0 if asked.temperature is None else asked.temperature,
-        top_p=asked.top_p or 1.0,
-        top_k=max(asked.top_k or 0, 0),
-        repetition_penalty=asked.repetition_penalty or 1.0,
-        frequency_penalty=asked.frequency_penalty or 0.0,
-        presence_penalty=asked.presence_penalty or 0.0,
-        stop=asked.stop_strings,
-    )

@@ -10,19 +10,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aurora_release import __version__
-from aurora_release.serve import prompts
+from aurora_release.serve import openai_asks, prompts
+from aurora_release.serve import schemas_replies as shown
 from aurora_release.serve.delivery import EventStream, unless_gone
-from aurora_release.serve.engines.protocol import GenerationRequest, Token
-from aurora_release.serve.generation import Answers, Ask, GuardedEngine, Piece
+from aurora_release.serve.engines.protocol import GenerationRequest
+from aurora_release.serve.generation import Answers, Ask, GuardedEngine
 from aurora_release.serve.prompts import Prompt
 from aurora_release.serve.replies import ApiError, body, event
+from aurora_release.serve.schemas_openai import ChatRequest
 from aurora_release.serve.schemas_tgi import CompatRequest, GenerateRequest, Parameters
 from aurora_release.serve.settings import Settings
+from aurora_release.serve.tgi_replies import Answer
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
-
-_ENDINGS = {"eos": "eos_token", "stop": "stop_sequence", "length": "length"}
 
 
 class TGIRoutes:
@@ -38,11 +39,16 @@ class TGIRoutes:
         from fastapi import APIRouter
 
         router = APIRouter(tags=["TGI"])
-        router.add_api_route("/", self.compat, methods=["POST"])
-        router.add_api_route("/generate", self.generate, methods=["POST"])
-        router.add_api_route("/generate_stream", self.generate_stream, methods=["POST"])
-        router.add_api_route("/tokenize", self.tokenize, methods=["POST"])
-        router.add_api_route("/info", self.info, methods=["GET"])
+        add = router.add_api_route
+        for path, answer, reply, streams in (
+            ("/", self.compat, list[shown.Generated], True),
+            ("/generate", self.generate, shown.Generated, False),
+            ("/generate_stream", self.generate_stream, None, True),
+            ("/tokenize", self.tokenize, list[shown.ListedToken], False),
+            ("/chat_tokenize", self.chat_tokenize, shown.Templated, False),
+        ):
+            add(path, answer, methods=["POST"], responses=shown.of_tgi(reply, streams))
+        add("/info", self.info, methods=["GET"], responses=shown.of_tgi(shown.Info))
         return router
 
     async def compat(self, asked: CompatRequest, request: Request) -> Response:
@@ -57,18 +63,37 @@ class TGIRoutes:
 
     async def generate_stream(self, asked: GenerateRequest) -> Response:
         """Answer token by token."""
-        reply, answers = await self._open(asked)
-        return EventStream(self._events(answers, reply), answers)
+        if (asked.parameters.best_of or 1) > 1:
+            raise ApiError("invalid", "`best_of` != 1 is not supported when streaming tokens")
+        if asked.parameters.decoder_input_details:
+            raise ApiError(
+                "invalid", "`decoder_input_details` == true is not supported when streaming tokens"
+            )
+        [answer], pieces = await self._open(asked)
+        return EventStream(self._events(pieces, answer), pieces)
 
     async def tokenize(self, asked: GenerateRequest) -> Response:
         """List the tokens of a text and where they stand in it."""
-        encoded = self._engine.tokenizer(asked.inputs, return_offsets_mapping=True)
+        return JSONResponse(await asyncio.to_thread(self._tokens, asked.inputs, True))
+
+    async def chat_tokenize(self, asked: ChatRequest) -> Response:
+        """Show a conversation as the model reads it, and list its tokens."""
+        turns, known = openai_asks.messages(asked.messages), openai_asks.tools(asked)
+        prompt = await asyncio.to_thread(prompts.of_messages, self._engine, turns, known)
+        text = self._engine.tokenizer.decode(prompt.ids, clean_up_tokenization_spaces=False)
+        tokens = await asyncio.to_thread(self._tokens, text, False)
+        return JSONResponse({"tokenize_response": tokens, "templated_text": text})
+
+    def _tokens(self, text: str, special: bool) -> list[dict[str, Any]]:
+        """Return the tokens of a text; `special` adds those that the tokenizer puts around it."""
+        encoded = self._engine.tokenizer(
+            text, return_offsets_mapping=True, add_special_tokens=special
+        )
         pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-        tokens = [
-            {"id": number, "text": asked.inputs[start:stop], "start": start, "stop": stop}
+        return [
+            {"id": number, "text": text[start:stop], "start": start, "stop": stop}
             for number, (start, stop) in pairs
         ]
-        return JSONResponse(tokens)
 
     async def info(self) -> Response:
         """Describe the model and the limits."""
@@ -80,7 +105,7 @@ class TGIRoutes:
                 "model_dtype": facts.dtype,
                 "model_pipeline_tag": "text-generation",
                 "max_concurrent_requests": stats.slots,
-                "max_best_of": 1,
+                "max_best_of": self._settings.max_answers,
                 "max_stop_sequences": self._settings.max_stop_strings,
                 "max_input_tokens": facts.max_total_tokens - 1,
                 "max_total_tokens": facts.max_total_tokens,
@@ -88,15 +113,18 @@ class TGIRoutes:
                 "max_client_batch_size": 1,
                 "router": "aurora-release",
                 "version": __version__,
+                "sha": None,
+                "docker_label": None,
             }
         )
 
-    async def _open(self, asked: GenerateRequest) -> "tuple[_Reply, Answers]":
-        """Return the reply to fill and the answer that fills it."""
+    async def _open(self, asked: GenerateRequest) -> tuple[list[Answer], Answers]:
+        """Return the answers to fill and the pieces that fill them."""
         prompt = await asyncio.to_thread(self._prompt, asked)
-        request = self._request(asked.parameters, prompt)
-        answers = await self._guarded.open([Ask(request, prompt.judged)])
-        return _Reply(asked, request), answers
+        wanted = asked.parameters
+        requests = [self._request(wanted, prompt) for _ in range(wanted.best_of or 1)]
+        pieces = await self._guarded.open([Ask(request, prompt.judged) for request in requests])
+        return [Answer(asked, request) for request in requests], pieces
 
     def _prompt(self, asked: GenerateRequest) -> Prompt:
         keep = asked.parameters.truncate
@@ -107,6 +135,12 @@ class TGIRoutes:
         return Prompt(prompts.of_ids(self._engine, last, "inputs").ids, (asked.inputs,))
 
     def _request(self, wanted: Parameters, prompt: Prompt) -> GenerationRequest:
+        if (wanted.best_of or 1) > self._settings.max_answers:
+            raise ApiError(
+                "invalid",
+                f"`best_of` must be > 0 and <= {self._settings.max_answers}. "
+                f"Given: {wanted.best_of}",
+            )
         if len(wanted.stop or ()) > self._settings.max_stop_strings:
             raise ApiError(
                 "invalid",
@@ -121,95 +155,34 @@ class TGIRoutes:
             temperature=(wanted.temperature or 1.0) if wanted.sampling else 0.0,
             top_p=wanted.top_p or 1.0,
             top_k=wanted.top_k or 0,
+            typical_p=wanted.typical_p or 1.0,
             repetition_penalty=wanted.repetition_penalty or 1.0,
             frequency_penalty=wanted.frequency_penalty or 0.0,
             seed=_seed(wanted),
             stop=tuple(wanted.stop or ()),
             include_stop=True,
             top_logprobs=wanted.top_n_tokens or 0,
+            prompt_logprobs=wanted.details and wanted.decoder_input_details,
+            json_schema=getattr(wanted.grammar, "json_schema", None),
+            regex=getattr(wanted.grammar, "regex", None),
         )
 
     async def _whole(self, asked: GenerateRequest, listed: bool) -> Response:
-        reply, answers = await self._open(asked)
-        async with aclosing(answers):
-            async for piece in answers:
-                reply.add(piece)
-        whole = reply.whole()
+        answers, pieces = await self._open(asked)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                answers[piece.index].add(piece)
+        best, *others = sorted(answers, key=lambda answer: answer.rank)
+        whole = best.whole(others)
         return JSONResponse([whole] if listed else whole)
 
-    async def _events(self, answers: Answers, reply: "_Reply") -> AsyncIterator[str]:
+    async def _events(self, pieces: Answers, answer: Answer) -> AsyncIterator[str]:
         try:
-            async for piece in answers:
-                for part in reply.events(piece):
+            async for piece in pieces:
+                for part in answer.events(piece):
                     yield event(part, space="")
         except ApiError as error:
             yield event(body("/generate_stream", error), space="")
-
-
-class _Reply:
-    """A TGI reply, made of the pieces of one answer."""
-
-    def __init__(self, asked: GenerateRequest, request: GenerationRequest):
-        self._wanted = asked.parameters
-        self._prefix = asked.inputs if asked.parameters.return_full_text else ""
-        self._request = request
-        self._text = ""
-        self._tokens: list[Token] = []
-        self._last: Piece | None = None
-
-    def add(self, piece: Piece) -> None:
-        """Add a piece; a refusal takes the place of what came before it."""
-        self._text = piece.text if piece.blocked else self._text + piece.text
-        self._tokens = [] if piece.blocked else [*self._tokens, *piece.tokens]
-        self._last = piece
-
-    def whole(self) -> dict[str, Any]:
-        """Return the reply of a request without streaming."""
-        reply: dict[str, Any] = {"generated_text": self._prefix + self._text}
-        if self._wanted.details or (self._last is not None and self._last.blocked):
-            details = {**self._details(), "prefill": []}
-            details["tokens"] = [_token(token) for token in self._tokens]
-            if self._wanted.top_n_tokens:
-                details["top_tokens"] = [_top(token) for token in self._tokens]
-            reply["details"] = details
-        return reply
-
-    def events(self, piece: Piece) -> list[dict[str, Any]]:
-        """Return one event a token; the last one also has the whole text and the details."""
-        sent, before = len(self._tokens), self._text
-        self.add(piece)
-        tokens = list(piece.tokens)
-        if not tokens and (piece.text or piece.ending):
-            # TGI has no event without a token: refusals and notices travel as the text of one
-            text = f"\n\n{piece.text}" if piece.blocked and before else piece.text
-            tokens = [Token(self._request.prompt[-1], text, 0.0, False)]
-        events: list[dict[str, Any]] = [
-            {
-                "index": index,
-                "token": _token(token),
-                **({"top_tokens": _top(token)} if self._wanted.top_n_tokens else {}),
-                "generated_text": None,
-                "details": None,
-            }
-            for index, token in enumerate(tokens, sent + 1)
-        ]
-        if piece.ending is not None:
-            events[-1]["generated_text"] = self._prefix + self._text
-            events[-1]["details"] = self._details()
-        return events
-
-    def _details(self) -> dict[str, Any]:
-        assert self._last is not None and self._last.ending is not None
-        blocked = self._last.blocked
-        details: dict[str, Any] = {
-            "finish_reason": _ENDINGS[self._last.ending],
-            "generated_tokens": self._last.generated_tokens,
-            "seed": self._request.seed,
-            "input_length": len(self._request.prompt),
-        }
-        if blocked is not None:
-            details["safety"] = {"blocked": True, "category": blocked.category}
-        return details
 
 
 def _seed(wanted: Parameters) -> int | None:
@@ -217,16 +190,3 @@ def _seed(wanted: Parameters) -> int | None:
     if not wanted.sampling:
         return None
     return secrets.randbits(63) if wanted.seed is None else wanted.seed
-
-
-def _token(token: Token) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "text": token.text,
-        "logprob": token.logprob,
-        "special": token.special,
-    }
-
-
-def _top(token: Token) -> list[dict[str, Any]]:
-    return [_token(other) for other in token.top]

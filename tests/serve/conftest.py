@@ -34,13 +34,13 @@ class WordJudge:
         return REFUSAL
 
 
-def make_engine(folder: Path, limits: Limits | None = None) -> EmbeddedEngine:
-    """Return an engine over a model folder, not running yet."""
+def make_engine(folder: Path, limits: Limits | None = None, length: int = 256) -> EmbeddedEngine:
+    """Return an engine over a model folder, not running yet; `length`: prompt and answer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    facts = ModelFacts(folder.name, 256, model.config.vocab_size, "0" * 64, "float32")
+    facts = ModelFacts(folder.name, length, model.config.vocab_size, "0" * 64, "float32")
     return EmbeddedEngine(model, tokenizer, facts, limits or Limits())
 
 

@@ -8,8 +8,18 @@ import torch
 from openai import OpenAI
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from aurora_release.safety.guard import Verdict
+from aurora_release.serve.engines.protocol import Token
+from aurora_release.serve.generation import Piece
+from aurora_release.serve.openai_replies import Head, TextReply
+
 REFUSAL = "I cannot help with that."
 USER = [{"role": "user", "content": "The quick brown fox?"}]
+
+
+def schema(of: dict) -> dict:
+    """Return the response format of a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": of}}
 
 
 @pytest.fixture
@@ -130,8 +140,17 @@ def test_what_the_filter_blocks_never_leaves(start_server, slots_are_freed):
         ({"temperature": "hot"}, "temperature", "valid number"),
         ({"n": 9}, "n", "At most 8 answers"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "At most 4"),
-        ({"tools": [{"type": "function"}]}, "tools", "does not support"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "does not support"),
+        ({"tools": [{"type": "function"}]}, "tools", "Field required"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools", "pattern"),
+        ({"functions": [{"name": "a"}]}, "functions", "does not support"),
+        ({"tool_choice": "required"}, "tool_choice", "needs `tools`"),
+        ({"response_format": {"type": "xml"}}, "response_format", "does not match"),
+        ({"response_format": schema({"type": "strin"})}, None, "Invalid type: strin"),
+        ({"response_format": schema({"enum": ["a" * 40_000]})}, None, "at most 32768"),
+        ({"logit_bias": {"512": 1}}, "logit_bias", "from 0 to 490"),
+        ({"logit_bias": {"x": 1}}, "logit_bias", "pattern"),
+        ({"messages": [{"role": "user"}]}, "messages", "without content"),
+        ({"messages": [{"role": "tool", "content": "1"}]}, "messages", "tool_call_id"),
         ({"top_logprobs": 2}, "top_logprobs", "needs `logprobs`"),
         ({"colour": 1}, "colour", "Unrecognized request argument"),
         ({"messages": []}, "messages", "at least 1 item"),
@@ -228,7 +247,63 @@ def test_a_blocked_prompt_is_not_echoed(client):
     assert choice.logprobs.tokens == []
 
 
-@pytest.mark.parametrize("wrong", [{"echo": True, "stream": True}, {"max_tokens": 0}])
+@pytest.mark.parametrize("max_tokens", [0, 3])
+def test_an_echo_is_streamed_before_the_answer(client, max_tokens):
+    options = {"model": "x", "prompt": "The dog", "max_tokens": max_tokens, "temperature": 0}
+    options |= {"echo": True, "logprobs": 1, "n": 2}
+    whole = client.completions.create(**options)
+    texts, offsets = ["", ""], [[], []]
+    for chunk in client.completions.create(**options, stream=True):
+        [choice] = chunk.choices
+        texts[choice.index] += choice.text
+        if choice.logprobs:
+            offsets[choice.index] += choice.logprobs.text_offset
+    assert texts == [choice.text for choice in whole.choices]
+    assert offsets == [choice.logprobs.text_offset for choice in whole.choices]
+
+
+def test_the_likeliest_of_several_answers_come_back(client):
+    options = {"model": "x", "prompt": "The", "max_tokens": 6, "seed": 5}
+    every = client.completions.create(**options, n=4).choices
+    best = client.completions.create(**options, n=2, best_of=4)
+    assert {choice.text for choice in best.choices} < {choice.text for choice in every}
+    assert [choice.index for choice in best.choices] == [0, 1]
+    assert best.usage.completion_tokens == 24
+
+
+def test_the_likeliest_come_first_and_a_blocked_one_last():
+    reply = TextReply(Head("x", 0, "x", "x", 1), 3, None)
+    reply.keep(2, 3)
+    verdict = Verdict("block", "harm")
+    for index, logprob, blocked in ((0, 0.0, verdict), (1, -2.0, None), (2, -1.0, None)):
+        token = Token(1, "a", logprob, False)
+        reply.add(Piece(index, str(index), (token,), "eos", 1, blocked))
+    assert [choice["text"] for choice in reply.whole()["choices"]] == ["2", "1"]
+
+
+def test_the_filter_answers_as_openais_moderation(client, server):
+    [fine] = client.moderations.create(input="a fox").results
+    first, second = client.moderations.create(input=["a fox", "a bomb"]).results
+    assert (fine.flagged, first.flagged, second.flagged) == (False, False, True)
+    assert second.categories.violence and not second.categories.hate
+    assert second.category_scores.violence == 1.0
+    parts = [{"type": "text", "text": "a bomb"}]
+    assert client.moderations.create(input=parts).results[0].flagged
+    picture = [{"type": "image_url", "image_url": {"url": "x"}}]
+    with pytest.raises(openai.BadRequestError):
+        client.moderations.create(input=picture)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_tokens": 0},
+        {"best_of": 1, "n": 2},
+        {"best_of": 2, "stream": True},
+        {"suffix": "a"},
+        {"suffix": "a", "echo": True},
+    ],
+)
 def test_what_echo_cannot_do_is_refused(client, wrong):
     with pytest.raises(openai.BadRequestError):
         client.completions.create(**{"model": "x", "prompt": "a", "max_tokens": 1, **wrong})

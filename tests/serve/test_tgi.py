@@ -1,4 +1,5 @@
 import json
+import re
 
 import httpx
 import pytest
@@ -89,6 +90,38 @@ def test_the_plain_address_answers_in_a_list(server):
     assert set(reply) == {"generated_text"}
 
 
+def test_the_best_of_several_comes_with_the_others_and_the_prompt(client):
+    wanted = {"best_of": 3, "do_sample": True, "details": True, "max_new_tokens": 6}
+    found = client.text_generation("The dog", decoder_input_details=True, **wanted)
+    others = found.details.best_of_sequences
+    assert len({found.generated_text, *(other.generated_text for other in others)}) == 3
+    assert "".join(token.text for token in found.details.prefill) == "The dog"
+    assert found.details.prefill[0].logprob is None and found.details.prefill[1].logprob < 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"decoder_input_details": True}, {"best_of": 2, "do_sample": True}]
+)
+def test_what_tgi_does_not_stream_is_refused(server, wrong):
+    reply = httpx.post(f"{server}/generate_stream", json={"inputs": "a", "parameters": wrong})
+    assert reply.status_code == 422 and "when streaming tokens" in reply.json()["error"]
+
+
+def test_answers_fit_a_grammar(client):
+    found = client.text_generation("The", grammar={"type": "regex", "value": "[0-9]{4}"})
+    assert re.fullmatch("[0-9]{4}", found)
+    schema = {"type": "object", "properties": {"a": {"enum": ["b"]}}, "required": ["a"]}
+    found = client.text_generation("The", grammar={"type": "json", "value": schema})
+    assert json.loads(found) == {"a": "b"}
+
+
+def test_a_conversation_is_shown_as_the_model_reads_it(server):
+    body = {"model": "x", "messages": [{"role": "user", "content": "The dog"}]}
+    found = httpx.post(f"{server}/chat_tokenize", json=body).json()
+    assert found["templated_text"].startswith("<|im_start|>user\nThe dog<|im_end|>")
+    assert "".join(token["text"] for token in found["tokenize_response"]) == found["templated_text"]
+
+
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
@@ -97,9 +130,12 @@ def test_the_plain_address_answers_in_a_list(server):
         ({"max_new_tokens": 9999}, "`inputs` tokens + `max_new_tokens` must be <= 256"),
         ({"temperature": 0.0}, "greater than 0"),
         ({"top_p": 1.0}, "less than 1"),
-        ({"best_of": 2}, "less than or equal to 1"),
+        ({"best_of": 2}, "you must use sampling"),
+        ({"best_of": 2, "do_sample": True, "seed": 1}, "`seed` must not be set"),
+        ({"best_of": 9, "do_sample": True}, "`best_of` must be > 0 and <= 8"),
         ({"watermark": True}, "does not support"),
-        ({"grammar": {"type": "regex", "value": "a"}}, "does not support"),
+        ({"grammar": {"type": "regex", "value": "(a"}}, "unclosed group"),
+        ({"grammar": {"type": "xml", "value": "a"}}, "does not match"),
         ({"stop": list("abcde")}, "up to 4 stop sequences"),
     ],
 )
@@ -111,7 +147,7 @@ def test_bad_values_get_tgis_error(server, client, parameters, reason):
         assert reply.json()["error_type"] == "validation"
         assert reply.json()["error"].startswith("Input validation error: ")
         assert reason in reply.json()["error"]
-    if not {"temperature", "watermark"} & set(parameters):
+    if not {"temperature", "watermark", "best_of"} & set(parameters):
         with pytest.raises(ValidationError, match="Input validation error"):
             client.text_generation("The", **parameters)
 
