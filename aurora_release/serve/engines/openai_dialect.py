@@ -37,18 +37,7 @@ class Software:
     most_logprobs: int = 5
 
 
-_LLAMA_CPP = Software(
-    fields={
-        "top_k": "top_k",
-        "min_p": "min_p",
-        "typical_p": "typical_p",
-        "repetition_penalty": "repeat_penalty",
-    },
-    # its own default looks back 64 tokens
-    always={"repeat_last_n": -1},
-    schema=lambda schema: {"json_schema": schema},
-    most_logprobs=20,
-)
+_LLAMA_CPP = {"top_k": "top_k", "min_p": "min_p", "repetition_penalty": "repeat_penalty"}
 
 SOFTWARE = {
     "vllm": Software(
@@ -65,7 +54,14 @@ SOFTWARE = {
         schema=lambda schema: {"json_schema": json.dumps(schema)},
         regex=lambda regex: {"regex": regex},
     ),
-    "llamacpp": _LLAMA_CPP,
+    "llamacpp": Software(
+        fields={**_LLAMA_CPP, "typical_p": "typical_p"},
+        # its own default looks back 64 tokens
+        always={"repeat_last_n": -1},
+        schema=lambda schema: {"json_schema": schema},
+        most_logprobs=20,
+    ),
+    "node-llama-cpp": Software(fields=_LLAMA_CPP, most_logprobs=20),
     "aurora-release": Software(
         fields={name: name for name in ("top_k", "repetition_penalty")}, fewest_logprobs=0
     ),
