@@ -1,9 +1,12 @@
 """One logger for the whole package: plain lines on stderr, rank 0 only."""
 
+import json
 import logging
 import os
 import sys
+import traceback
 import warnings
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 
@@ -17,6 +20,14 @@ def configure(verbose: bool = False, stream: TextIO | None = None) -> None:
     rank_zero = os.environ.get("RANK", "0") == "0"
     logger.setLevel(logging.DEBUG if verbose else logging.INFO if rank_zero else logging.ERROR)
     quiet_libraries()
+
+
+def as_json() -> None:
+    """Write the log as JSON lines, that of the HTTP server too."""
+    ours = logging.getLogger("aurora_release")
+    for handler in ours.handlers:
+        handler.setFormatter(_Json())
+    logging.getLogger("uvicorn").handlers = ours.handlers
 
 
 def quiet_libraries() -> None:
@@ -43,6 +54,25 @@ def quiet_libraries() -> None:
 def _accelerator() -> str:
     """Return what DeepSpeed runs on, found without importing torch."""
     return "cuda" if os.path.exists("/dev/nvidiactl") else "cpu"
+
+
+class _Json(logging.Formatter):
+    """One JSON object a line; `fields` of a record stand beside its message's keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", None)
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **({"message": record.getMessage()} if fields is None else fields),
+        }
+        if record.exc_info:
+            # where and what kind, not its message: that could quote a prompt
+            kind, _, trace = record.exc_info
+            line["exception"] = kind.__name__ if kind else ""
+            line["trace"] = "".join(traceback.format_tb(trace))
+        return json.dumps(line, ensure_ascii=False)
 
 
 class _Stderr(logging.StreamHandler[Any]):

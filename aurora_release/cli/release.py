@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-keys = typer.Typer(help="Keys that sign releases.", no_args_is_help=True)
+keys = typer.Typer(
+    help="Keys that sign releases, and keys of a server's clients.", no_args_is_help=True
+)
 
 Release = Annotated[Path, typer.Argument(metavar="RELEASE", help="A release folder.")]
 
@@ -76,3 +78,17 @@ def public(file: Annotated[Path, typer.Argument(help="A private key.")]) -> None
     from aurora_release.card.keys import public as read
 
     typer.echo(read(file), nl=False)
+
+
+@keys.command()
+def api(
+    name: Annotated[str, typer.Argument(help="Whose key it is; stands in logs and metrics.")],
+    file: Annotated[Path, typer.Argument(help="The file for `aurora serve --api-key-file`.")],
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="At most.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="At most.")] = None,
+    tokens_per_day: Annotated[int | None, typer.Option(min=1, help="At most.")] = None,
+) -> None:
+    """Make an API key for NAME, add its digest to FILE, and print the key, this once."""
+    from aurora_release.serve.keys import KeyLimits, add
+
+    typer.echo(add(file, name, KeyLimits(requests_per_minute, tokens_per_minute, tokens_per_day)))

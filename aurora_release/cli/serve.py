@@ -1,93 +1,124 @@
 """`aurora serve`: a model behind the OpenAI and TGI protocols."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-
-_ACCESS = "Who may connect"
-_FILTER = "The filter"
-_ENGINE = "What generates"
 
 Engine = Literal["auto", "embedded", "openai", "tgi", "vllm", "llama"]
 
 
+def _access(help: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="Who may connect", **more)
+
+
+def _filter(help: str) -> Any:
+    return typer.Option(help=help, rich_help_panel="The filter")
+
+
+def _limit(help: str, least: float) -> Any:
+    return typer.Option(help=help, min=least, rich_help_panel="Limits")
+
+
+def _engine(help: str, **more: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel="What generates", **more)
+
+
+Model = Annotated[Path, typer.Argument(help="A model folder, a variant or a release.")]
+Options = Annotated[
+    list[str] | None, typer.Argument(metavar="[-- OPTION...]", help="For the engine's own program.")
+]
+Host = Annotated[str, _access("Address to listen on.")]
+Port = Annotated[int, _access("Port; 0 takes a free one.", min=0, max=65535)]
+KeyFile = Annotated[
+    Path | None, _access("Keys of which clients must send one: see `aurora keys api`.")
+]
+Public = Annotated[bool, _access("Let anyone in, without a key.", "--public")]
+Origins = Annotated[
+    list[str] | None,
+    _access("Let web pages of this origin call the server, as in https://example.org."),
+]
+Policy = Annotated[Path | None, _filter("A safety policy file.")]
+Audit = Annotated[Path | None, _filter("Write what the filter decides, without any text, here.")]
+Slots = Annotated[int, _limit("Answers generated at the same time.", 1)]
+Queue = Annotated[int, _limit("Answers that may wait for a slot.", 0)]
+TotalTokens = Annotated[int, _limit("Of one prompt and its answer.", 2)]
+UnderWay = Annotated[
+    int | None,
+    _limit("Of all prompts and answers, waiting ones too. Four times the slots if not given.", 1),
+]
+Seconds = Annotated[float, _limit("A request takes no longer.", 1)]
+Body = Annotated[int, _limit("Bytes of a request.", 1)]
+Stall = Annotated[float, _limit("Restart an engine that makes no token for so long.", 1)]
+DrainSeconds = Annotated[float, _limit("Answers may go on for so long after SIGTERM.", 0)]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(help="With json: a line for each request too, without what was said."),
+]
+EngineName = Annotated[
+    Engine,
+    _engine("In this process, other servers' OpenAI or TGI routes, or a program of its own."),
+]
+Upstream = Annotated[
+    list[str] | None,
+    _engine(
+        "A server that generates, as http://HOST:PORT; MODEL then gives the tokenizer. "
+        "Several share the load."
+    ),
+]
+UpstreamKey = Annotated[Path | None, _engine("A file that holds the key upstreams ask for.")]
+Program = Annotated[Path | None, _engine("The Python that has vLLM, or llama-server.")]
+TensorParallel = Annotated[int, _engine("vLLM: GPUs a layer is split over.", min=1)]
+PipelineParallel = Annotated[int, _engine("vLLM: parts the layers are split into.", min=1)]
+
+
 def serve(
-    model: Annotated[Path, typer.Argument(help="A model folder, a variant or a release.")],
-    options: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[-- OPTION...]", help="For the engine's own program."),
-    ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on.", rich_help_panel=_ACCESS)
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", rich_help_panel=_ACCESS),
-    ] = 8000,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(help="A file that holds the key clients must send.", rich_help_panel=_ACCESS),
-    ] = None,
-    policy: Annotated[
-        Path | None, typer.Option(help="A safety policy file.", rich_help_panel=_FILTER)
-    ] = None,
-    audit_log: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write what the filter decides, without any text, here.", rich_help_panel=_FILTER
-        ),
-    ] = None,
-    engine: Annotated[
-        Engine,
-        typer.Option(
-            help="In this process, other servers' OpenAI or TGI routes, or a program of its own.",
-            rich_help_panel=_ENGINE,
-        ),
-    ] = "auto",
-    upstream: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A server that generates, as http://HOST:PORT; MODEL then gives the tokenizer. "
-            "Several share the load.",
-            rich_help_panel=_ENGINE,
-        ),
-    ] = None,
-    upstream_key_file: Annotated[
-        Path | None,
-        typer.Option(help="A file that holds the key upstreams ask for.", rich_help_panel=_ENGINE),
-    ] = None,
-    engine_program: Annotated[
-        Path | None,
-        typer.Option(help="The Python that has vLLM, or llama-server.", rich_help_panel=_ENGINE),
-    ] = None,
-    tensor_parallel: Annotated[
-        int, typer.Option(min=1, help="vLLM: GPUs a layer is split over.", rich_help_panel=_ENGINE)
-    ] = 1,
-    pipeline_parallel: Annotated[
-        int,
-        typer.Option(min=1, help="vLLM: parts the layers are split into.", rich_help_panel=_ENGINE),
-    ] = 1,
+    model: Model,
+    options: Options = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    api_key_file: KeyFile = None,
+    public: Public = False,
+    cors_origin: Origins = None,
+    policy: Policy = None,
+    audit_log: Audit = None,
+    slots: Slots = 8,
+    queue: Queue = 64,
+    max_total_tokens: TotalTokens = 2048,
+    max_tokens_under_way: UnderWay = None,
+    max_seconds: Seconds = 600,
+    max_body: Body = 2_000_000,
+    stall_seconds: Stall = 120,
+    drain_seconds: DrainSeconds = 30,
+    log_format: LogFormat = "text",
+    engine: EngineName = "auto",
+    upstream: Upstream = None,
+    upstream_key_file: UpstreamKey = None,
+    engine_program: Program = None,
+    tensor_parallel: TensorParallel = 1,
+    pipeline_parallel: PipelineParallel = 1,
 ) -> None:
     """Serve a model over the OpenAI and TGI protocols, with a chat page at /chat."""
+    from aurora_release import log
+    from aurora_release.serve import keys
     from aurora_release.serve.engines.choose import Choice
+    from aurora_release.serve.engines.embedded import Limits
     from aurora_release.serve.server import serve as start
+    from aurora_release.serve.settings import Settings
 
-    choice = Choice(
-        kind=engine,
-        upstreams=tuple(upstream or ()),
-        key_file=upstream_key_file,
-        program=engine_program,
-        tensor_parallel=tensor_parallel,
-        pipeline_parallel=pipeline_parallel,
-        options=tuple(options or ()),
-    )
+    if log_format == "json":
+        log.as_json()
+    parallel = tensor_parallel, pipeline_parallel
+    choice = Choice(engine, tuple(upstream or ()), upstream_key_file, engine_program, *parallel,
+                    tuple(options or ()))  # fmt: skip
+    settings = Settings(
+        keys=keys.read(api_key_file) if api_key_file else None, origins=tuple(cors_origin or ()),
+        access_log=log_format == "json", max_body_bytes=max_body,
+        most_waiting=queue, most_tokens=max_tokens_under_way, most_seconds=max_seconds,
+        drain_seconds=drain_seconds, patience_seconds=stall_seconds,
+    )  # fmt: skip
+    limits = Limits(slots, queue, max_total_tokens)
     start(
-        model,
-        host=host,
-        port=port,
-        policy=policy,
-        api_key_file=api_key_file,
-        audit_log=audit_log,
-        choice=choice,
-    )
+        model, host=host, port=port, policy=policy, audit_log=audit_log, limits=limits,
+        choice=choice, settings=settings, public=public,
+    )  # fmt: skip

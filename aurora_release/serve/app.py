@@ -1,7 +1,7 @@
 """The application: routes, errors, filter and chat page around one engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,19 +10,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aurora_release import __version__
+from aurora_release.serve import operations
+from aurora_release.serve.drain import Drain
 from aurora_release.serve.engines.protocol import Engine
-from aurora_release.serve.gate import Gate
+from aurora_release.serve.gate import REQUEST_ID, Gate
 from aurora_release.serve.generation import GuardedEngine
 from aurora_release.serve.judging import Judge
 from aurora_release.serve.openai import OpenAIRoutes
 from aurora_release.serve.replies import ApiError, Kind, of_validation, response
 from aurora_release.serve.settings import Settings
+from aurora_release.serve.supervisor import Supervisor
 from aurora_release.serve.tgi import TGIRoutes
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_KINDS: dict[int, Kind] = {404: "not_found", 405: "not_found", 413: "too_large"}
+_KINDS: dict[int, Kind] = {
+    404: "not_found",
+    405: "not_found",
+    408: "timeout",
+    413: "too_large",
+}
 
 
 def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -> "FastAPI":
@@ -30,15 +38,19 @@ def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -
     from fastapi import FastAPI
 
     settings = settings or Settings()
-    guarded = GuardedEngine(engine, guard, settings)
+    supervisor = Supervisor(engine, settings.patience_seconds)
+    guarded = GuardedEngine(supervisor, guard, settings)
+    guarded.metrics.gauge(
+        "engine_restarts", "Times the engine was started again", lambda: supervisor.restarts
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(engine.start)
+        await asyncio.to_thread(supervisor.start)
         try:
             yield
         finally:
-            await asyncio.to_thread(engine.stop)
+            await asyncio.to_thread(supervisor.stop)
             guarded.close()
 
     # no docs pages: theirs load scripts from elsewhere; /openapi.json stays
@@ -49,15 +61,20 @@ def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -
         docs_url=None,
         redoc_url=None,
     )
+    drain = Drain(guarded, settings.drain_seconds)
+    app.state.supervisor = supervisor
+    app.state.ending = [drain.begin]
     app.add_middleware(Gate, settings=settings, metrics=guarded.metrics)
+    if settings.origins:
+        _allow(app, settings.origins)
     _add_errors(app)
     app.include_router(OpenAIRoutes(guarded, settings).router())
     app.include_router(TGIRoutes(guarded, settings).router())
-    _add_operations(app, guarded)
+    app.include_router(operations.router(guarded.metrics, supervisor, drain))
     if settings.chat_page:
         from aurora_release.serve.chat import mount
 
-        app.state.let_go_of_pages = mount(app, guarded)
+        app.state.ending.append(mount(app, guarded))
     return app
 
 
@@ -85,19 +102,14 @@ def _add_errors(app: "FastAPI") -> None:
         return response(request.url.path, ApiError("failed", "Internal error."), 500)
 
 
-def _add_operations(app: "FastAPI", guarded: GuardedEngine) -> None:
-    """Add what whoever runs the server looks at."""
+def _allow(app: "FastAPI", origins: Sequence[str]) -> None:
+    """Let web pages of some origins call the server; outermost, as a preflight shows no key."""
+    from starlette.middleware.cors import CORSMiddleware
 
-    @app.get("/", tags=["operations"])
-    @app.get("/health", tags=["operations"])
-    async def health() -> Response:
-        """Say whether the engine runs."""
-        if guarded.engine.stats().ready:
-            return Response()
-        body = b'{"error":"unhealthy","error_type":"healthcheck"}'
-        return Response(body, 503, media_type="application/json")
-
-    @app.get("/metrics", tags=["operations"])
-    async def metrics() -> Response:
-        """Return the metrics for Prometheus."""
-        return Response(guarded.metrics.page(), media_type="text/plain; version=0.0.4")
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", REQUEST_ID],
+        expose_headers=[REQUEST_ID, "Retry-After"],
+    )

@@ -1,6 +1,7 @@
 """How answers travel: as server-sent events or whole, and never longer than someone listens."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Coroutine
 from typing import TypeVar
 
@@ -12,8 +13,13 @@ from aurora_release.serve.generation import Answers
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 KEEP_ALIVE_SECONDS = 10.0
 """A stream that the filter or a queue holds back is not silent for longer: proxies would end it."""
+
+FLUSH_SECONDS = 30.0
+"""How long after its deadline a stream may take to be read to its end."""
 
 
 class EventStream(StreamingResponse):
@@ -29,8 +35,14 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events; also when sending fails before the first of them, free the slots."""
+        latest = self._answers.deadline
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout_at(None if latest is None else latest + FLUSH_SECONDS):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            # a client that stopped reading: what it was sent is still on its way, so nothing can
+            # be added, and the HTTP server cuts the connection
+            logger.warning("A client took too long to read its answer, and was cut off.")
         finally:
             await self._answers.aclose()
 

@@ -1,25 +1,47 @@
-"""What every request passes first: the key, the size of its body, and the count of answers."""
+"""What every request passes first: its id, its key, the size of its body, its line in the log."""
 
+import asyncio
 import base64
 import binascii
-import hmac
+import logging
+import re
+import time
+import uuid
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from aurora_release.serve import callers
+from aurora_release.serve.callers import Caller, Usages
 from aurora_release.serve.metrics import Metrics
 from aurora_release.serve.replies import ApiError, response
 from aurora_release.serve.settings import Settings
 
+access = logging.getLogger(__name__)
+
+REQUEST_ID = "X-Request-Id"
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "no-referrer",
+}
+
+_OPEN = ("/health", "/health/live", "/health/ready")
+"""What a probe may ask without a key."""
+
 
 class Gate:
-    """Turns away requests without the key or with too large a body, before anything reads them."""
+    """Turns away requests without a key or with too large a body, before anything reads them."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics):
         self._app = app
         self._settings = settings
         self._metrics = metrics
+        self._usages = Usages()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it with an error."""
@@ -29,39 +51,59 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        begun, status = time.monotonic(), 499
+        headers = Headers(scope=scope)
+        caller = Caller(_request_id(headers))
 
-        async def counted(message: Message) -> None:
+        async def marked(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                self._metrics.request(_route(scope), message["status"])
+                status = message["status"]
+                self._metrics.request(_route(scope), status, caller.key)
+                _mark(message, caller)
             await send(message)
 
-        error = self._refusal(scope)
-        if error is not None:
-            await response(scope["path"], error)(scope, receive, counted)
-            return
-        await self._app(scope, self._limited(receive), counted)
+        try:
+            if error := self._refusal(scope, headers, caller):
+                await response(scope["path"], error)(scope, receive, marked)
+            else:
+                callers.enter(caller)
+                scope.setdefault("state", {})["caller"] = caller
+                await self._app(scope, self._limited(receive), marked)
+        finally:
+            if self._settings.access_log:
+                _log(scope, caller, status, time.monotonic() - begun)
 
-    def _refusal(self, scope: Scope) -> ApiError | None:
-        headers = Headers(scope=scope)
-        is_health = scope["path"] == "/health" or (scope["method"], scope["path"]) == ("GET", "/")
-        key = self._settings.api_key
-        if key is not None and not is_health and not _holds(headers, key):
-            return ApiError("unauthorized", "The API key is missing or wrong.")
+    def _refusal(self, scope: Scope, headers: Headers, caller: Caller) -> ApiError | None:
+        """Return why a request is turned away, if it is; else write into `caller` who sent it."""
+        is_open = scope["path"] in _OPEN or (scope["method"], scope["path"]) == ("GET", "/")
+        if self._settings.keys is not None and not is_open:
+            key = self._settings.keys.find(_shown(headers))
+            if key is None:
+                return ApiError("unauthorized", "The API key is missing or wrong.")
+            caller.key, caller.usage = key.name, self._usages.of(key)
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
             return ApiError("invalid", "Content-Length is not a number")
         return self._too_large() if int(length) > self._settings.max_body_bytes else None
 
     def _limited(self, receive: Receive) -> Receive:
-        """Return `receive` for bodies that do not say their length."""
+        """Return `receive` for bodies that do not say their length, or take their time."""
         size = 0
+        deadline: float | None = asyncio.get_running_loop().time() + self._settings.body_seconds
 
         async def limited() -> Message:
-            nonlocal size
-            message = await receive()
+            nonlocal size, deadline
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "The body did not come in time.") from None
             size += len(message.get("body", b""))
             if size > self._settings.max_body_bytes:
                 raise HTTPException(413, self._too_large().message)
+            if not message.get("more_body", False):
+                deadline = None  # from here on, `receive` waits for the client to leave
             return message
 
         return limited
@@ -71,17 +113,48 @@ class Gate:
         return ApiError("too_large", f"The body is larger than {limit} bytes.")
 
 
-def _holds(headers: Headers, key: str) -> bool:
-    """Return whether the request shows the key: as a bearer token, or as a browser's password."""
+def _request_id(headers: Headers) -> str:
+    """Return the id that came with a request, if it is fit for a log, or else a new one."""
+    given = headers.get(REQUEST_ID, "")
+    return given if _ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _shown(headers: Headers) -> str:
+    """Return the key that a request shows: as a bearer token, or as a browser's password."""
     scheme, _, shown = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            _, _, shown = base64.b64decode(shown, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-    elif scheme.lower() != "bearer":
-        return False
-    return hmac.compare_digest(shown.strip().encode(), key.encode())
+    if scheme.lower() == "bearer":
+        return shown.strip()
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(shown, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def _mark(message: Message, caller: Caller) -> None:
+    """Add what stands in every reply; what a route set itself stays."""
+    headers = MutableHeaders(scope=message)
+    headers[REQUEST_ID] = caller.request
+    for name, value in _SECURITY.items():
+        headers.setdefault(name, value)
+
+
+def _log(scope: Scope, caller: Caller, status: int, seconds: float) -> None:
+    """Write the line of a request; its path is that of the route, and no text is in it."""
+    fields = {
+        "request": caller.request,
+        "key": caller.key,
+        "method": scope["method"],
+        "route": _route(scope),
+        "status": status,
+        "seconds": round(seconds, 3),
+        "prompt_tokens": caller.prompt_tokens,
+        "generated_tokens": caller.generated_tokens,
+        "blocked": caller.blocked,
+    }
+    words = " ".join(f"{name}={value}" for name, value in fields.items())
+    access.info("%s", words, extra={"fields": fields})
 
 
 def _route(scope: Scope) -> str:

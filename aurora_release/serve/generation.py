@@ -3,26 +3,33 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from weakref import WeakSet
 
 from aurora_release.safety.guard import Verdict
-from aurora_release.safety.stream import TEXT, Outcome, Release, Segment
+from aurora_release.safety.stream import TEXT, Channel, Outcome, Release, Segment
+from aurora_release.serve import callers
+from aurora_release.serve.admission import Admission
 from aurora_release.serve.audit import AuditLog, Decision
+from aurora_release.serve.channels import Form, Sorter, Written
 from aurora_release.serve.engines.protocol import (
+    Delta,
     DeltaStream,
     Ending,
     Engine,
     EngineError,
     GenerationRequest,
+    Overloaded,
     Token,
 )
 from aurora_release.serve.judging import Judge, Judged, Judging
+from aurora_release.serve.meter import Meter
 from aurora_release.serve.metrics import Metrics
-from aurora_release.serve.outlet import HeldTokens, Outlet, Part
-from aurora_release.serve.replies import of_engine
+from aurora_release.serve.outlet import HeldTokens, Outlet
+from aurora_release.serve.replies import ApiError, of_engine
 from aurora_release.serve.settings import Settings
 
 
@@ -33,6 +40,13 @@ class Ask:
     request: GenerationRequest
     judged: tuple[str, ...]
     """The texts of the prompt that must be allowed first."""
+    form: Form = Form()
+    """How the answer is written."""
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of the prompt, and the most that the answer may have."""
+        return len(self.request.prompt) + self.request.max_new_tokens
 
 
 @dataclass(frozen=True)
@@ -50,29 +64,54 @@ class Piece:
     """Set on the last piece of a blocked answer, whose `text` is then the refusal."""
     prompt: tuple[Token, ...] = ()
     """On a piece of its own, where asked for: the prompt's tokens, which the guard allowed."""
+    channel: Channel = TEXT
+    """Where `text` belongs; the refusal is always text."""
+    tool: str = ""
+    """The tool that is called, on the first piece of a call."""
+
+
+MOST_UNREAD = 1000
+"""Tokens that wait to be sent; the request of a client that lets more pile up is ended."""
 
 
 class Answers:
     """The pieces of all answers to one request, as they come; closing it frees their slots."""
 
-    def __init__(self, sources: Sequence[AsyncIterator[Piece]]):
-        self._pieces: asyncio.Queue[Piece | asyncio.Task[None]] = asyncio.Queue()
+    def __init__(
+        self,
+        sources: Sequence[AsyncIterator[Piece]],
+        streams: Sequence[DeltaStream] = (),
+        deadline: float | None = None,
+        left: Callable[[int], None] = lambda index: None,
+    ):
+        """`deadline`: when all must have ended, in the event loop's time.
+
+        `left` is called with the index of each answer that no longer holds anything.
+        """
+        self.deadline = deadline
+        self._streams = streams
+        self._unread = 0
+        self._pieces: asyncio.Queue[Piece | ApiError | asyncio.Task[None]] = asyncio.Queue()
         self._tasks = [asyncio.create_task(self._pump(source)) for source in sources]
-        for task in self._tasks:
+        for index, task in enumerate(self._tasks):
             task.add_done_callback(self._pieces.put_nowait)
+            task.add_done_callback(partial(_forward, left, index))
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
         """Yield pieces until all answers have ended.
 
         Raises:
-            ApiError: the engine failed.
+            ApiError: the engine failed, or the request was ended: see `end`.
         """
         left = len(self._tasks)
         while left:
-            item = await self._pieces.get()
+            item = await self._next()
             if isinstance(item, Piece):
+                self._unread -= len(item.tokens)
                 yield item
                 continue
+            if isinstance(item, ApiError):
+                raise item
             left -= 1
             try:
                 item.result()
@@ -84,9 +123,31 @@ class Answers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for stream in self._streams:  # a task that never began has closed nothing
+            await stream.aclose()
+
+    def end(self, error: ApiError) -> None:
+        """Free the slots now; whoever reads the pieces finds this error in place of the rest."""
+        for task in self._tasks:
+            task.cancel()
+        while not self._pieces.empty():
+            self._pieces.get_nowait()
+        self._pieces.put_nowait(error)
+
+    async def _next(self) -> "Piece | ApiError | asyncio.Task[None]":
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                return await self._pieces.get()
+        except TimeoutError:
+            self.end(ApiError("timeout", "The request took longer than this server allows."))
+            return await self._pieces.get()
 
     async def _pump(self, source: AsyncIterator[Piece]) -> None:
         async for piece in source:
+            self._unread += len(piece.tokens)
+            if self._unread > MOST_UNREAD:
+                self.end(ApiError("timeout", "The client reads more slowly than the model writes."))
+                return
             self._pieces.put_nowait(piece)
 
 
@@ -96,10 +157,18 @@ class GuardedEngine:
     def __init__(self, engine: Engine, guard: Judge, settings: Settings):
         self.engine = engine
         self.metrics = Metrics(engine.stats)
+        self._admission = Admission(engine, settings.most_waiting, settings.most_tokens)
+        self._most_seconds = settings.most_seconds
+        self._under_way: WeakSet[Answers] = WeakSet()
         self._guard = guard
         self._stream = settings.stream
         self._judging = Judging(guard, settings.stream.timeout_seconds, settings.fail_closed)
         self._audit = settings.audit_log
+
+    def end(self) -> None:
+        """End all answers under way with an error: the server does not wait any longer."""
+        for answers in list(self._under_way):
+            answers.end(ApiError("failed", "The server is shutting down.", retry_after=1))
 
     def close(self) -> None:
         """Let go of the judge's threads."""
@@ -111,30 +180,52 @@ class GuardedEngine:
         `name` is the id of the request in the audit log.
 
         Raises:
-            ApiError: the engine is overloaded or does not run; nothing was started.
+            ApiError: the engine is overloaded or does not run, or the client has used up what it
+                may; nothing was started.
         """
-        begun = time.monotonic()
-        record = _Recorder(name or uuid.uuid4().hex, self.metrics, self._audit)
-        verdicts = {ask.judged: await self._judge_prompt(ask.judged, record) for ask in asks}
+        begun, caller = time.monotonic(), callers.current()
+        record = _Recorder(name or caller.request or uuid.uuid4().hex, self.metrics, self._audit)
+        visit = self._admission.enter([ask.tokens for ask in asks], caller.usage)
+        meters = [Meter(self.metrics, caller, visit, index, begun) for index in range(len(asks))]
         streams: list[DeltaStream] = []
-        sources: list[AsyncIterator[Piece]] = []
         try:
-            for index, ask in enumerate(asks):
-                verdict = verdicts[ask.judged]
-                if verdict.action == "block":
-                    sources.append(self._refused(index, verdict))
-                    continue
-                stream = self.engine.generate(ask.request)
-                streams.append(stream)
-                settle = partial(record.output, index)
-                outlet = Outlet(self._judging, self._stream, settle, verdict.language)
-                sources.append(self._answer(index, stream, outlet, begun))
-        except EngineError as error:
+            sources = await self._begin(asks, meters, record, streams)
+        except BaseException as error:
             for stream in streams:
                 await stream.aclose()
-            raise of_engine(error) from error
-        self.metrics.tokens("prompt", sum(len(ask.request.prompt) for ask in asks))
-        return Answers(sources)
+            visit.end()
+            if isinstance(error, Overloaded):
+                raise self._admission.refusal() from error
+            if isinstance(error, EngineError):
+                raise of_engine(error) from error
+            raise
+        answers = Answers(sources, streams, begun + self._most_seconds, visit.left)
+        self._under_way.add(answers)
+        return answers
+
+    async def _begin(
+        self,
+        asks: Sequence[Ask],
+        meters: Sequence[Meter],
+        record: "_Recorder",
+        streams: list[DeltaStream],
+    ) -> list[AsyncIterator[Piece]]:
+        """Return where the pieces of each answer come from; add to `streams` what was begun."""
+        verdicts = {ask.judged: await self._judge_prompt(ask.judged, record) for ask in asks}
+        sources: list[AsyncIterator[Piece]] = []
+        for index, (ask, meter) in enumerate(zip(asks, meters, strict=True)):
+            verdict = verdicts[ask.judged]
+            if verdict.action == "block":
+                meter.blocked()
+                sources.append(self._refused(index, verdict))
+                continue
+            stream = self.engine.generate(ask.request)
+            streams.append(stream)
+            meter.prompt(len(ask.request.prompt))
+            settle = partial(record.output, index)
+            outlet = Outlet(self._judging, self._stream, settle, verdict.language)
+            sources.append(self._answer(index, stream, _Way(outlet, ask.form), meter))
+        return sources
 
     async def _judge_prompt(self, texts: Sequence[str], record: "_Recorder") -> Verdict:
         """Return the first verdict that blocks, or else that about the first text."""
@@ -151,42 +242,83 @@ class GuardedEngine:
         yield Piece(index, self._guard.refusal(verdict), (), "stop", 0, verdict)
 
     async def _answer(
-        self, index: int, stream: DeltaStream, outlet: Outlet, begun: float
+        self, index: int, stream: DeltaStream, way: "_Way", meter: Meter
     ) -> AsyncIterator[Piece]:
         """Yield what the filter lets out of one stream, or the refusal that ends it."""
-        held = HeldTokens()
-        delivered = False
         async with aclosing(stream):
             async for delta in stream:
-                self.metrics.tokens("generated", 1)
+                meter.token()
                 if delta.prompt:
                     yield Piece(index, "", (), None, 0, prompt=delta.prompt)
-                held.add(delta.token, delta.text)
-                ends = delta.ending is not None
-                releases = await outlet.push(TEXT, delta.text, ends)
-                parts = [part for release in releases for part in held.release(release)]
-                if outlet.blocked is None and ends:
-                    parts = _with_rest(parts, held.rest())
-                if not delivered and any(text for text, _ in parts):
-                    delivered = True
-                    self.metrics.first_text(time.monotonic() - begun)
-                last = len(parts) - 1 if outlet.blocked is None else None
-                for place, (text, tokens) in enumerate(parts):
-                    ending = delta.ending if place == last else None
-                    yield Piece(index, text, tokens, ending, delta.generated_tokens)
-                if outlet.blocked is not None:
+                pieces = await way.pieces(index, delta)
+                if any(piece.text for piece in pieces):
+                    meter.text()
+                for piece in pieces:
+                    yield piece
+                if way.blocked is not None:
                     break
-        if outlet.blocked is not None:
-            refusal = self._guard.refusal(outlet.blocked)
-            yield Piece(index, refusal, (), "stop", delta.generated_tokens, outlet.blocked)
+        meter.ended("content_filter" if way.blocked is not None else delta.ending or "stop")
+        if way.blocked is not None:
+            meter.blocked()
+            refusal = self._guard.refusal(way.blocked)
+            yield Piece(index, refusal, (), "stop", delta.generated_tokens, way.blocked)
 
 
-def _with_rest(parts: list[Part], rest: tuple[Token, ...]) -> list[Part]:
-    """Return the last parts of an answer, with the tokens that have no text at their end."""
-    if parts and (parts[-1][1] or not rest):
-        text, tokens = parts[-1]
-        return [*parts[:-1], (text, tokens + rest)]
-    return [*parts, ("", rest)]
+def _forward(left: Callable[[int], None], index: int, _: "asyncio.Task[None]") -> None:
+    left(index)
+
+
+class _Way:
+    """The way of one answer from the engine out: sorted into channels, judged, made pieces."""
+
+    def __init__(self, outlet: Outlet, form: Form):
+        self._outlet = outlet
+        self._sorter = Sorter(form)
+        self._held = HeldTokens()
+        self._tools: dict[Channel, str] = {}
+        """The tools of calls of which nothing has left yet."""
+
+    @property
+    def blocked(self) -> Verdict | None:
+        """Why nothing leaves any more."""
+        return self._outlet.blocked
+
+    async def pieces(self, index: int, delta: Delta) -> list[Piece]:
+        """Return what may leave now; the last piece of an answer carries its ending."""
+        written = self._sorter.push(delta.text)
+        if delta.ending is not None:
+            written += self._sorter.finish()
+        self._held.add(delta.token, "".join(one.text for one in written if one.channel == TEXT))
+        releases = await self._releases(written, delta.ending is not None)
+        left = [piece for release in releases for piece in self._of_release(index, release)]
+        if delta.ending is not None and self.blocked is None:
+            left = _ended(left, self._held.rest(), Piece(index, "", (), delta.ending, 0))
+        return [replace(piece, generated_tokens=delta.generated_tokens) for piece in left]
+
+    async def _releases(self, written: Sequence[Written], last: bool) -> list[Release]:
+        releases: list[Release] = []
+        for one in written:
+            if one.tool:
+                self._tools[one.channel] = one.tool
+            releases += await self._outlet.push(one.channel, one.text)
+        return releases + (await self._outlet.finish() if last else [])
+
+    def _of_release(self, index: int, release: Release) -> Iterator[Piece]:
+        channel = release.segment.channel
+        if channel == TEXT:
+            for text, tokens in self._held.release(release):
+                yield Piece(index, text, tokens, None, 0)
+        elif release.text:
+            tool = self._tools.pop(channel, "")
+            yield Piece(index, release.text, (), None, 0, channel=channel, tool=tool)
+
+
+def _ended(pieces: list[Piece], rest: tuple[Token, ...], end: Piece) -> list[Piece]:
+    """Return the last pieces of an answer, with the tokens that have no text at their end."""
+    if pieces and (pieces[-1].tokens or not rest):
+        last = pieces[-1]
+        return [*pieces[:-1], replace(last, tokens=last.tokens + rest, ending=end.ending)]
+    return [*pieces, replace(end, tokens=rest)]
 
 
 class _Recorder:

@@ -30,20 +30,30 @@ class Outlet:
         self._language = language
         self._off = stream.mode == "off"
         self._filter = StreamFilter(stream)
+        self._channel = TEXT
 
     @property
     def blocked(self) -> Verdict | None:
         """Why nothing leaves any more."""
         return self._filter.blocked
 
-    async def push(self, channel: Channel, text: str, last: bool) -> list[Release]:
-        """Take in text and return what is decided now; `last` settles all that is held."""
+    async def push(self, channel: Channel, text: str) -> list[Release]:
+        """Take in text and return what is decided now; another channel ends the one before."""
         if self._off:
             unjudged = Segment(channel, 0, text, ())
             return [Release(unjudged, "allow", text, Verdict("allow"))] if text else []
+        if channel != self._channel:
+            self._filter.finish(self._channel)
+            self._channel = channel
         self._filter.feed(channel, text)
-        if last:
-            self._filter.finish()
+        return await self._settled()
+
+    async def finish(self) -> list[Release]:
+        """Settle all that is held, and return what was decided."""
+        self._filter.finish()
+        return await self._settled()
+
+    async def _settled(self) -> list[Release]:
         releases = []
         while segment := self._filter.segment():
             judged = await self._judging.judge(segment.views, "output")

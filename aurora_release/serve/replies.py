@@ -9,7 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from aurora_release.serve.engines.protocol import EngineError, Overloaded, Unsuitable
 
-Kind = Literal["invalid", "unauthorized", "not_found", "too_large", "overloaded", "failed"]
+Kind = Literal[
+    "invalid", "unauthorized", "not_found", "too_large", "overloaded", "timeout", "failed"
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ _SHAPES: dict[Kind, _Shape] = {
     "not_found": _Shape(404, "invalid_request_error", "not_found", 404, "not_found"),
     "too_large": _Shape(413, "invalid_request_error", "request_too_large", 413, "validation"),
     "overloaded": _Shape(429, "rate_limit_error", "rate_limit_exceeded", 429, "overloaded"),
+    "timeout": _Shape(504, "timeout_error", "timeout", 504, "timeout"),
     "failed": _Shape(503, "server_error", "engine_failed", 424, "generation"),
 }
 
@@ -36,21 +39,31 @@ _SHAPES: dict[Kind, _Shape] = {
 class ApiError(Exception):
     """A request that gets an error for an answer."""
 
-    def __init__(self, kind: Kind, message: str, param: str | None = None, code: str | None = None):
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+    ):
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.param = param
         self.code = code
+        self.retry_after = retry_after
+        """Seconds; told where the same request may succeed later."""
 
 
 def of_engine(error: EngineError) -> ApiError:
     """Return what a client is told when an engine refuses or fails."""
     if isinstance(error, Overloaded):
-        return ApiError("overloaded", f"Model is overloaded: {error} Try again later.")
+        message = f"Model is overloaded: {error} Try again later."
+        return ApiError("overloaded", message, retry_after=error.retry_after)
     if isinstance(error, Unsuitable):
         return ApiError("invalid", str(error))
-    return ApiError("failed", str(error))
+    return ApiError("failed", str(error), retry_after=error.retry_after)
 
 
 def body(path: str, error: ApiError) -> dict[str, Any]:
@@ -75,8 +88,11 @@ def response(path: str, error: ApiError, status: int | None = None) -> Response:
     if status is None:
         status = shape.openai_status if path.startswith("/v1/") else shape.tgi_status
     headers = {}
-    if error.kind == "overloaded":
-        headers["Retry-After"] = "1"
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.kind == "timeout":
+        # OpenAI's client would send it again, to the same end
+        headers["X-Should-Retry"] = "false"
     if error.kind == "unauthorized":
         # a browser that opens the chat page asks its user for the key
         scheme = "Basic" if path.startswith("/chat") else "Bearer"

@@ -3,7 +3,10 @@
 import errno
 import ipaddress
 import logging
+import math
+import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ from aurora_release.errors import AuroraError
 from aurora_release.serve.audit import AuditLog
 from aurora_release.serve.engines.choose import Choice, open_engine
 from aurora_release.serve.engines.embedded import Limits
+from aurora_release.serve.keys import ApiKeys
 from aurora_release.serve.settings import Settings
 from aurora_release.shipped import shipped
 
@@ -23,10 +27,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 30
-"""How long running answers may go on after SIGTERM."""
+_FLUSH_SECONDS = 5.0
+"""After the drain: how long clients may take to read that their answers ended."""
 
-_SHORTEST_KEY = 16
+_UNREAD_SECONDS = 30
+"""A connection whose other side takes nothing for so long is closed, and with it its request."""
+
+_UNREAD_BYTES = 128 * 2**10
+"""What the kernel keeps of an answer for a client that does not read (Linux: twice as much)."""
 
 _TEMPLATE = "chat_template.jinja"
 
@@ -37,19 +45,22 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     policy: Path | None = None,
-    api_key_file: Path | None = None,
     audit_log: Path | None = None,
     limits: Limits | None = None,
     choice: Choice | None = None,
+    settings: Settings | None = None,
+    public: bool = False,
 ) -> None:
     """Serve the model in `folder` until SIGTERM or Ctrl-C; port 0 takes a free one.
 
+    The policy and the audit log complete `settings`. `public` lets other machines in without a key.
+
     Raises:
-        AuroraError: the address cannot be listened on, or not without a key; the key, the model
-            folder or the policy cannot be read; the audit log cannot be written.
+        AuroraError: the address cannot be listened on, or not without a key; the model folder or
+            the policy cannot be read; the audit log cannot be written.
     """
-    api_key = None if api_key_file is None else read_key(api_key_file)
-    check_address(host, api_key)
+    settings = settings or Settings()
+    check_address(host, settings.keys, public)
     check_template(folder)
     with listen(host, port) as listener:
         from aurora_release.safety.guard import Guard
@@ -63,13 +74,13 @@ def serve(
         logger.info("Serving %s (%s) at http://%s:%d", folder, engine.facts.dtype, shown, port)
         logger.info("Chat page: http://%s:%d/chat   OpenAI base URL: .../v1", shown, port)
         announce(guard.policy)
-        settings = Settings(
-            api_key=api_key,
+        settings = replace(
+            settings,
             stream=guard.policy.stream,
             fail_closed=guard.policy.fail_closed,
             audit_log=audit,
         )
-        run(create_app(engine, guard, settings), listener)
+        run(create_app(engine, guard, settings), listener, settings.drain_seconds)
 
 
 def announce(policy: "Policy") -> None:
@@ -87,27 +98,32 @@ def announce(policy: "Policy") -> None:
         logger.warning("fail_closed is false: what could NOT BE JUDGED leaves, flagged.")
 
 
-def run(app: "FastAPI", listener: socket.socket) -> None:
+def run(app: "FastAPI", listener: socket.socket, drain_seconds: float = 30.0) -> None:
     """Answer requests on `listener`; on SIGTERM finish the running ones first."""
-    server = http_server(app)
+    server = http_server(app, drain_seconds)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         # uvicorn repeats Ctrl-C once everything is shut down: the user got what was asked for
         return
+    finally:
+        supervisor = getattr(app.state, "supervisor", None)
+        if supervisor is not None and supervisor.state == "hanging":
+            os._exit(1)  # Python would wait for the engine's thread, which does not end
     if not server.started:
         raise AuroraError("The server did not start; the reason stands above in the log.")
 
 
-def http_server(app: "FastAPI") -> "uvicorn.Server":
+def http_server(app: "FastAPI", drain_seconds: float = 30.0) -> "uvicorn.Server":
     """Return the HTTP server for `app`, not running yet."""
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Does not wait for chat pages that are only open."""
+        """Says to the application that the end has come, before it waits for connections."""
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            getattr(app.state, "let_go_of_pages", lambda: None)()
+            for end in getattr(app.state, "ending", ()):
+                end()
             await super().shutdown(sockets)
 
     return Server(
@@ -118,33 +134,22 @@ def http_server(app: "FastAPI") -> "uvicorn.Server":
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
+            timeout_graceful_shutdown=math.ceil(drain_seconds + _FLUSH_SECONDS),
         )
     )
 
 
-def check_address(host: str, api_key: str | None) -> None:
-    """Refuse to be reachable from other machines without a key."""
-    if api_key is not None or _is_loopback(host):
+def check_address(host: str, keys: ApiKeys | None, public: bool = False) -> None:
+    """Refuse to be reachable from other machines without a key, unless that is what is wanted."""
+    if keys is not None or _is_loopback(host):
         return
-    raise AuroraError(
-        f"{host} can be reached from other machines, and no API key is set: anyone could use the "
-        "model. Set a key with --api-key-file, or listen on 127.0.0.1."
-    )
-
-
-def read_key(path: Path) -> str:
-    """Return the key in a file, without the line end after it."""
-    try:
-        key = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AuroraError(f"{path} cannot be read as a key file ({error}): name another.") from None
-    if len(key) < _SHORTEST_KEY or not key.isprintable():
+    if not public:
         raise AuroraError(
-            f"{path} holds no key of {_SHORTEST_KEY} or more characters on one line. Make one: "
-            f"openssl rand -hex 32 > {path}"
+            f"{host} can be reached from other machines, and no API key is set: anyone could use "
+            "the model. Set keys with --api-key-file, listen on 127.0.0.1, or say --public if "
+            "anyone may."
         )
-    return key
+    logger.warning("Anyone who can reach %s may use the model: no API key is set.", host)
 
 
 def check_template(folder: Path) -> None:
@@ -167,7 +172,12 @@ def listen(host: str, port: int) -> socket.socket:
         raise AuroraError(f"{port} is not a port: choose one from 1 to 65535 (--port).")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
+        # connections take both over from the socket that listens
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _UNREAD_SECONDS)
+        return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AuroraError(

@@ -4,24 +4,41 @@ from dataclasses import dataclass
 
 from aurora_release.safety.policy import Stream
 from aurora_release.serve.audit import AuditLog
+from aurora_release.serve.keys import ApiKeys
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The limits and the key of one server."""
+    """The limits and the keys of one server."""
 
-    api_key: str | None = None
-    """Asked of every request but health checks; None asks for none."""
+    keys: ApiKeys | None = None
+    """One of them is asked of every request but health checks; None asks for none."""
+    origins: tuple[str, ...] = ()
+    """Web pages of these origins may call the server from a browser (CORS)."""
     stream: Stream = Stream()
     """What the output filter does, and how much text it holds back."""
     fail_closed: bool = True
     """Block what the judge failed to judge, or judged too slowly; False lets it pass, flagged."""
     audit_log: AuditLog | None = None
     """Where decisions are written, if anywhere."""
+    access_log: bool = False
+    """Log a line for each request: who, which route, how it ended; nothing of what was said."""
     max_body_bytes: int = 2_000_000
     """Larger requests get status 413."""
+    body_seconds: float = 30.0
+    """A body that is not there by then gets status 408."""
     max_answers: int = 8
     """Answers of one request: prompts times `n`."""
     max_stop_strings: int = 4
+    most_waiting: int = 64
+    """Answers that wait for a slot; more get status 429."""
+    most_tokens: int | None = None
+    """Of all prompts and answers under way; None is four times what the slots can hold."""
+    most_seconds: float = 600.0
+    """A request takes no longer: it ends with status 504, a stream with an error."""
+    drain_seconds: float = 30.0
+    """How long running answers may go on after SIGTERM."""
+    patience_seconds: float = 120.0
+    """An engine that makes no token for so long, while requests wait for one, is restarted."""
     chat_page: bool = True
     """Mount the page at /chat."""

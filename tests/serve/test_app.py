@@ -13,6 +13,7 @@ from huggingface_hub.errors import OverloadedError
 from openai import OpenAI
 
 from aurora_release.safety.guard import Guard
+from aurora_release.serve import keys
 from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits
 from aurora_release.serve.settings import Settings
 from aurora_release.shipped import shipped
@@ -83,12 +84,12 @@ def test_a_full_queue_refuses_with_each_protocols_error(start_server):
             stop.set()
             for thread in threads:
                 thread.join()
-    assert refused.headers["retry-after"] == "1"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
 
 
 def test_the_key_is_asked_everywhere_but_for_health(start_server):
-    url, _ = start_server(settings=Settings(api_key="secret"))
+    url, _ = start_server(settings=Settings(keys=keys.one("secret")))
     for path in ("/health", "/"):
         assert httpx.get(f"{url}{path}").status_code == 200
     for method, path in [
@@ -150,14 +151,14 @@ def test_metrics_count_requests_tokens_and_blocks(start_server):
     httpx.post(f"{url}/generate", json={"inputs": "a bomb"})
     httpx.post(f"{url}/generate", json={"inputs": ""})
     lines = httpx.get(f"{url}/metrics").text.splitlines()
-    assert 'aurora_requests_total{route="/generate",status="200"} 2.0' in lines
-    assert 'aurora_requests_total{route="/generate",status="422"} 1.0' in lines
-    assert 'aurora_tokens_total{kind="generated"} 3.0' in lines
+    assert 'aurora_requests_total{key="",route="/generate",status="200"} 2.0' in lines
+    assert 'aurora_requests_total{key="",route="/generate",status="422"} 1.0' in lines
+    assert "aurora_generation_tokens_total 3.0" in lines
     blocked = 'action="block",category="harm",channel="text",direction="input"'
     assert f"aurora_filter_decisions_total{{{blocked}}} 1.0" in lines
     assert 'aurora_filter_judging_seconds_count{direction="input"} 2.0' in lines
     assert "aurora_time_to_first_text_seconds_count 1.0" in lines
-    assert "aurora_engine_active 0.0" in lines
+    assert "aurora_num_requests_running 0.0" in lines
 
 
 def test_a_dead_engine_is_unhealthy_and_says_so(start_server, caplog):

@@ -1,5 +1,7 @@
 """A stream that is held back does not look dead, and its comments disturb no client."""
 
+import json
+import socket
 import time
 
 import httpx
@@ -8,6 +10,7 @@ from huggingface_hub import InferenceClient
 from openai import OpenAI
 
 from aurora_release.safety.guard import Verdict
+from aurora_release.serve.settings import Settings
 
 
 class SlowJudge:
@@ -45,3 +48,47 @@ def test_clients_skip_the_comments(url):
             model="x", prompt="The dog", max_tokens=20, temperature=0, stream=True
         )
         assert "".join(chunk.choices[0].text for chunk in chunks) == whole
+
+
+def test_a_request_takes_no_longer_than_the_server_allows(start_server, slots_are_freed):
+    class Slow(SlowJudge):
+        def judge(self, text, direction):
+            if direction == "output":
+                time.sleep(1)
+            return Verdict("allow", language="en")
+
+    url, engine = start_server(guard=Slow(), settings=Settings(most_seconds=0.3, chat_page=False))
+    body = {"model": "x", "prompt": "The", "max_tokens": 200}
+    reply = httpx.post(f"{url}/v1/completions", json=body)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (504, "timeout")
+    assert reply.headers["x-should-retry"] == "false"
+    streamed = httpx.post(f"{url}/v1/completions", json={**body, "stream": True})
+    last = streamed.text.strip().splitlines()[-1]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "timeout"
+    assert slots_are_freed(engine)
+
+
+def test_a_client_that_does_not_read_loses_its_slots(start_server, monkeypatch, slots_are_freed):
+    monkeypatch.setattr("aurora_release.serve.generation.MOST_UNREAD", 100)
+    monkeypatch.setattr("aurora_release.serve.server._UNREAD_BYTES", 4096)
+    url, engine = start_server()
+    body = {
+        "model": "x", "messages": [{"role": "user", "content": "The"}], "stream": True, "n": 3,
+        "logprobs": True, "top_logprobs": 20, "temperature": 1,
+    }  # fmt: skip
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        content = json.dumps(body).encode()
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(content), content)
+        )
+        connection.recv(10)
+        assert slots_are_freed(engine)
+        # it wakes up after all, and finds out what happened
+        text = b""
+        while b"more slowly than" not in text:
+            received = connection.recv(100_000)
+            assert received, text[-500:]
+            text += received

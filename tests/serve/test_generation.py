@@ -20,6 +20,7 @@ from aurora_release.serve.engines.protocol import (
     EngineError,
     EngineStats,
     GenerationRequest,
+    ModelFacts,
     Token,
 )
 from aurora_release.serve.generation import Ask, GuardedEngine, Piece
@@ -56,6 +57,8 @@ class ScriptedStream:
 
 class ScriptedEngine:
     """Stands in for an engine: says the given tokens."""
+
+    facts = ModelFacts("scripted", 256, 1000, "0" * 64, "float32")
 
     def __init__(self, texts, end=True):
         count = len(texts)

@@ -12,6 +12,7 @@ from aurora_release.evaluate.measure import Settings
 from aurora_release.evaluate.remote import connect
 from aurora_release.evaluate.subject import Server
 from aurora_release.evaluate.whole import evaluate
+from aurora_release.serve import keys
 from aurora_release.serve.settings import Settings as ServerSettings
 
 TEXTS = [
@@ -68,7 +69,7 @@ def test_a_filter_that_blocks_a_text_is_named(
 def test_a_server_asks_for_its_key(
     start_server: Callable[..., tuple[str, object]], tiny_llama: Path, tmp_path: Path
 ) -> None:
-    url, _ = start_server(settings=ServerSettings(chat_page=False, api_key="right"))
+    url, _ = start_server(settings=ServerSettings(chat_page=False, keys=keys.one("right")))
     with pytest.raises(AuroraError, match="answers 401"):
         connect(url, tiny_llama)
     (tmp_path / "key").write_text("right\n", encoding="utf-8")

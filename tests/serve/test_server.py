@@ -7,11 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from openai import OpenAI
+from openai import APIError, OpenAI
 
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
-from aurora_release.serve.server import check_address, check_template, listen, read_key, serve
+from aurora_release.serve.keys import one
+from aurora_release.serve.server import check_address, check_template, listen, serve
 
 
 def test_a_port_in_use_is_named_before_the_model_is_read(tmp_path: Path) -> None:
@@ -38,23 +39,13 @@ def test_an_address_that_is_not_ours_is_an_error(host: str, port: int) -> None:
 def test_other_machines_need_a_key(host: str) -> None:
     with pytest.raises(AuroraError, match="--api-key-file"):
         check_address(host, None)
-    check_address(host, "key")
+    check_address(host, None, public=True)
+    check_address(host, one("key"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_this_machine_needs_none(host: str) -> None:
     check_address(host, None)
-
-
-def test_a_key_file_holds_one_long_line(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text("0123456789abcdef\n", encoding="utf-8")
-    assert read_key(path) == "0123456789abcdef"
-    path.write_text("short", encoding="utf-8")
-    with pytest.raises(AuroraError, match="openssl rand"):
-        read_key(path)
-    with pytest.raises(AuroraError, match="cannot be read"):
-        read_key(tmp_path / "missing")
 
 
 def test_another_template_than_the_evidence_names_is_an_error(
@@ -76,6 +67,7 @@ from pathlib import Path
 from aurora_release.safety.guard import Verdict
 from aurora_release.serve.app import create_app
 from aurora_release.serve.engines.embedded import EmbeddedEngine
+from aurora_release.serve.keys import one
 from aurora_release.serve.server import listen, run
 from aurora_release.serve.settings import Settings
 
@@ -88,12 +80,16 @@ class Judge:
 listener = listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
 engine = EmbeddedEngine.load(Path(sys.argv[1]))
-run(create_app(engine, Judge(), Settings(chat_page=False)), listener)
+settings = Settings(chat_page=False, drain_seconds=float(sys.argv[2]))
+run(create_app(engine, Judge(), settings), listener, settings.drain_seconds)
 """
 
 
-def test_sigterm_lets_running_answers_finish(tiny_llama: Path) -> None:
-    command = [sys.executable, "-c", SERVE, str(tiny_llama)]
+@pytest.mark.parametrize("drain_seconds", [30, 0])
+def test_sigterm_lets_running_answers_finish_for_a_while(
+    tiny_llama: Path, drain_seconds: int
+) -> None:
+    command = [sys.executable, "-c", SERVE, str(tiny_llama), str(drain_seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
@@ -104,8 +100,12 @@ def test_sigterm_lets_running_answers_finish(tiny_llama: Path) -> None:
             )
             next(stream)
             process.send_signal(signal.SIGTERM)
-            reasons = [chunk.choices[0].finish_reason for chunk in stream]
-        assert len([reason for reason in reasons if reason]) == 8
+            if drain_seconds:
+                reasons = [chunk.choices[0].finish_reason for chunk in stream]
+                assert len([reason for reason in reasons if reason]) == 8
+            else:
+                with pytest.raises(APIError, match="shutting down"):
+                    list(stream)
         assert process.wait(60) == -signal.SIGTERM
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")

@@ -13,6 +13,7 @@ from aurora_release.errors import AuroraError
 from aurora_release.evidence import FILE as EVIDENCE
 from aurora_release.evidence import canonical, sha256, sha256_file
 from aurora_release.serve.engines.cache import SlotCache
+from aurora_release.serve.engines.grammar import Grammars
 from aurora_release.serve.engines.job import Job, JobStream
 from aurora_release.serve.engines.protocol import (
     EngineError,
@@ -21,6 +22,7 @@ from aurora_release.serve.engines.protocol import (
     ModelFacts,
     Overloaded,
     Token,
+    Unsuitable,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class EmbeddedEngine:
         self._limits = limits
         self._ends = _end_tokens(model, tokenizer)
         self._special = frozenset(tokenizer.all_special_ids)
+        self._grammars = Grammars(tokenizer, facts.vocabulary, self._ends)
         self._cache = SlotCache(limits.slots, facts.max_total_tokens)
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []
@@ -90,7 +93,12 @@ class EmbeddedEngine:
         return cls(loaded.model, loaded.tokenizer, facts, limits)
 
     def start(self) -> None:
-        """Start the engine thread and wait for a first token, so that what fails fails here."""
+        """Start the engine thread and wait for a first token, so that what fails fails here.
+
+        After `stop` it starts again.
+        """
+        self._stopping = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._thread.submit(self._warm_up).result()
         self._loop = self._thread.submit(self._serve)
         self._loop.add_done_callback(self._ended)
@@ -107,9 +115,11 @@ class EmbeddedEngine:
 
         Raises:
             Overloaded: the queue is full.
+            Unsuitable: the schema or the expression of the request does not compile.
             EngineError: the engine does not run.
         """
-        job = Job(request, self._decode, self._model.device)
+        grammar = self._grammars.compiled(request)
+        job = Job(request, self._decode, self._model.device, grammar)
         with self._wake:
             if not self._alive():
                 raise EngineError("The engine is not running; try again later.")
@@ -242,7 +252,11 @@ class EmbeddedEngine:
         """Choose, record and deliver the next token of each job; `scores`: [jobs, vocabulary]."""
         totals = scores.logsumexp(-1)
         for job, row, total in zip(jobs, scores, totals, strict=True):
-            chosen = job.sampler.choose(row)
+            try:
+                chosen = job.sampler.choose(row)
+            except Unsuitable as error:
+                job.fail(error)
+                continue
             token = self._named(chosen, row, total, job.request.top_logprobs)
             full = job.length + 1 >= self.facts.max_total_tokens
             job.take(token, chosen in self._ends, full)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aurora_release.serve.engines.detokenize import Detokenizer, StopStrings
+from aurora_release.serve.engines.grammar import Grammar
 from aurora_release.serve.engines.protocol import (
     Delta,
     Ending,
@@ -48,7 +49,7 @@ class Answer:
         ending: Ending | None = None
         if stopped:
             ending = "stop"
-        elif is_end:
+        elif is_end or self._is_complete():
             ending = "eos"
         elif full or generated >= self.request.max_new_tokens:
             ending = "length"
@@ -57,6 +58,15 @@ class Answer:
         self.deliver(Delta(text, token, ending, generated, self.prompt))
         self.prompt = ()
         self.ended = self.ended or ending is not None
+
+    def _is_complete(self) -> bool:
+        """Return whether nothing can follow what was chosen so far."""
+        return False
+
+    def fail(self, error: EngineError) -> None:
+        """End this request alone, with an error."""
+        self.ended = True
+        self.deliver(error)
 
     def deliver(self, item: Delta | EngineError) -> None:
         """Hand `item` to the event loop the request came from, if it still runs."""
@@ -76,15 +86,19 @@ class Job(Answer):
         request: GenerationRequest,
         decode: Callable[[Sequence[int]], str],
         device: "torch.device",
+        grammar: Grammar | None = None,
     ):
         super().__init__(request, decode)
-        self.sampler = Sampler(request, device)
+        self.sampler = Sampler(request, device, grammar)
         self.token = request.prompt[-1]
 
     def take(self, token: Token, is_end: bool, full: bool, text: str | None = None) -> None:
         """Add a chosen token, which the next step begins with."""
         self.token = token.id
         super().take(token, is_end, full, text)
+
+    def _is_complete(self) -> bool:
+        return self.sampler.complete
 
 
 class JobStream:

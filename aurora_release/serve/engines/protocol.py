@@ -10,6 +10,11 @@ Ending = Literal["eos", "stop", "length"]
 class EngineError(Exception):
     """The engine failed or was stopped; the request can be sent again later."""
 
+    def __init__(self, message: str, retry_after: int = 1):
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds."""
+
 
 class Overloaded(EngineError):
     """The queue is full; nothing was started."""

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from aurora_release.serve.engines.grammar import Grammar
 from aurora_release.serve.engines.protocol import GenerationRequest
 
 if TYPE_CHECKING:
@@ -11,10 +12,13 @@ if TYPE_CHECKING:
 class Sampler:
     """Draws tokens by the rules of one request, with a random generator of its own."""
 
-    def __init__(self, request: GenerationRequest, device: "torch.device"):
+    def __init__(
+        self, request: GenerationRequest, device: "torch.device", grammar: Grammar | None = None
+    ):
         import torch
 
         self._request = request
+        self._grammar = grammar
         self._generator = torch.Generator(device)
         if request.seed is None:
             self._generator.seed()
@@ -22,15 +26,29 @@ class Sampler:
             self._generator.manual_seed(request.seed)
         self._prompt = torch.tensor(request.prompt, device=device)
         self._answer: list[int] = []
+        biased, biases = zip(*request.logit_bias, strict=True) if request.logit_bias else ((), ())
+        self._biased = torch.tensor(biased, dtype=torch.long, device=device)
+        self._biases = torch.tensor(biases, dtype=torch.float32, device=device)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the grammar of the answer lets nothing follow."""
+        return self._grammar is not None and self._grammar.complete
 
     def choose(self, logits: "torch.Tensor") -> int:
         """Return the next token for float32 `logits` [vocabulary]."""
         logits = self._penalize(logits)
+        if len(self._biased):
+            logits = logits.index_add(0, self._biased, self._biases)
+        if self._grammar is not None:
+            logits = self._grammar.allow(logits)
         if self._request.temperature == 0:
             token = int(logits.argmax())
         else:
             token = self._draw(logits / self._request.temperature)
         self._answer.append(token)
+        if self._grammar is not None:
+            self._grammar.take(token)
         return token
 
     def _penalize(self, logits: "torch.Tensor") -> "torch.Tensor":
@@ -64,4 +82,20 @@ class Sampler:
             # a token stays while the ones before it do not reach top_p, so the first always does
             outside = ordered.cumsum(-1) - ordered >= request.top_p
             probabilities[order[outside]] = 0
+        if request.typical_p < 1:
+            probabilities = _typical(probabilities, request.typical_p)
+        if request.min_p:
+            probabilities[probabilities < request.min_p * probabilities.max()] = 0
         return int(probabilities.multinomial(1, generator=self._generator))
+
+
+def _typical(probabilities: "torch.Tensor", mass: float) -> "torch.Tensor":
+    """Return the tokens whose surprise is nearest to the expected one, as many as make `mass`."""
+    surprise = -probabilities.log()
+    expected = (probabilities * surprise).nansum()
+    order = (surprise - expected).abs().argsort()
+    ordered = probabilities[order]
+    outside = ordered.cumsum(-1) - ordered >= mass
+    kept = probabilities.clone()
+    kept[order[outside]] = 0
+    return kept

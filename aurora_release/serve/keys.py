@@ -1,0 +1,163 @@
+"""API keys: names, digests and limits, in a file from which no key can be read."""
+
+import hmac
+import logging
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from pathlib import Path
+
+from aurora_release import atomic
+from aurora_release.errors import AuroraError
+
+logger = logging.getLogger(__name__)
+
+_SHORTEST = 16
+
+_LINE = re.compile(r"(?P<name>\S+)\s+sha256:(?P<digest>[0-9a-f]{64})(?P<limits>(?:\s+\S+)*)")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class KeyLimits:
+    """What one key may use; None is no limit. What is used is counted in memory."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    """Of prompts and answers."""
+    tokens_per_day: int | None = None
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key by its name; only its digest is known."""
+
+    name: str
+    """Stands in logs and metrics."""
+    digest: bytes
+    """SHA-256. A key is 256 random bits: there is nothing to guess, so no slow hash is needed."""
+    limits: KeyLimits = KeyLimits()
+
+
+class ApiKeys:
+    """The keys a server accepts; a file that changes is read again."""
+
+    def __init__(self, keys: Sequence[ApiKey], path: Path | None = None):
+        self._keys = tuple(keys)
+        self._path = path
+        self._version = None if path is None else _version(path)
+
+    def find(self, shown: str) -> ApiKey | None:
+        """Return the key a client shows, if it is one of ours; all are compared, in equal time."""
+        self._refresh()
+        digest = sha256(shown.encode()).digest()
+        found = [key for key in self._keys if hmac.compare_digest(key.digest, digest)]
+        return found[0] if found else None
+
+    def _refresh(self) -> None:
+        """Read the file again if it changed; while it is broken, the keys known so far stay."""
+        if self._path is None or (version := _version(self._path)) == self._version:
+            return
+        self._version = version
+        try:
+            self._keys = _read(self._path)
+            logger.info("%s changed: %d API keys.", self._path, len(self._keys))
+        except AuroraError as error:
+            logger.error("The API keys stay as they were: %s", error)
+
+
+def one(key: str) -> ApiKeys:
+    """Return a single key without limits."""
+    return ApiKeys([ApiKey("default", sha256(key.encode()).digest())])
+
+
+def read(path: Path) -> ApiKeys:
+    """Return the keys in a file: lines of `aurora keys api`, or one line that is the key itself.
+
+    Raises:
+        AuroraError: the file cannot be read, or holds no key, or a line that is none.
+    """
+    return ApiKeys(_read(path), path)
+
+
+def add(path: Path, name: str, limits: KeyLimits) -> str:
+    """Make a key, append its line to the file (made where there is none), and return the key.
+
+    Raises:
+        AuroraError: the name is none or taken, or the file cannot be read or holds a plain key.
+    """
+    if not _NAME.fullmatch(name):
+        raise AuroraError(f"{name!r} is no name for a key: use letters, digits, dots and hyphens.")
+    text = _text(path) if path.exists() else ""
+    if any(key.name == name for key in (_parsed(path, text) if text.strip() else ())):
+        raise AuroraError(f"{path} has a key named {name}: delete its line first, or name another.")
+    if text.strip() and not _LINE.fullmatch(text.strip().splitlines()[-1].strip()):
+        raise AuroraError(f"{path} holds a plain key, to which none can be added: use a new file.")
+    key = f"sk-aurora-{secrets.token_urlsafe(32)}"
+    given = {limit.name: getattr(limits, limit.name) for limit in fields(limits)}
+    words = [f"{limit}={most}" for limit, most in given.items() if most is not None]
+    line = " ".join([name, f"sha256:{sha256(key.encode()).hexdigest()}", *words])
+    atomic.write_text(path, f"{text.rstrip()}\n{line}\n".lstrip("\n"))
+    return key
+
+
+def _read(path: Path) -> tuple[ApiKey, ...]:
+    return _parsed(path, _text(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuroraError(f"{path} cannot be read as a key file ({error}): name another.") from None
+
+
+def _parsed(path: Path, text: str) -> tuple[ApiKey, ...]:
+    numbered = enumerate((line.strip() for line in text.splitlines()), 1)
+    lines = [(number, line) for number, line in numbered if line and not line.startswith("#")]
+    if len(lines) == 1 and not _LINE.fullmatch(lines[0][1]):
+        return (_plain(path, lines[0][1]),)
+    keys = tuple(_key(f"{path}, line {number}", line) for number, line in lines)
+    if not keys:
+        raise AuroraError(f"{path} holds no key. Make one: aurora keys api NAME {path}")
+    if len({key.name for key in keys}) < len(keys):
+        raise AuroraError(f"{path} names two keys alike: give each a name of its own.")
+    return keys
+
+
+def _plain(path: Path, key: str) -> ApiKey:
+    if len(key) < _SHORTEST or not key.isprintable() or " " in key:
+        raise AuroraError(
+            f"{path} holds no key of {_SHORTEST} or more characters on one line. Make one: "
+            f"openssl rand -hex 32 > {path}, or, named and hashed: aurora keys api NAME FILE"
+        )
+    return ApiKey("default", sha256(key.encode()).digest())
+
+
+def _key(where: str, line: str) -> ApiKey:
+    """Return the key of a line NAME sha256:DIGEST LIMIT=NUMBER…"""
+    found = _LINE.fullmatch(line)
+    if found is None or not _NAME.fullmatch(found["name"]):
+        raise AuroraError(f"{where} is no key: aurora keys api writes NAME sha256:DIGEST.")
+    known = [limit.name for limit in fields(KeyLimits)]
+    limits: dict[str, int] = {}
+    for word in found["limits"].split():
+        limit, _, most = word.partition("=")
+        if limit not in known or not most.isascii() or not most.isdigit() or int(most) < 1:
+            raise AuroraError(f"{where}: {word} is no limit; they are {', '.join(known)}, as in "
+                              "tokens_per_minute=10000.")  # fmt: skip
+        limits[limit] = int(most)
+    return ApiKey(found["name"], bytes.fromhex(found["digest"]), KeyLimits(**limits))
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is replaced or written."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,53 @@
+"""Measures one answer while it is made."""
+
+import time
+
+from aurora_release.serve.admission import Visit
+from aurora_release.serve.callers import Caller
+from aurora_release.serve.metrics import Metrics
+
+
+class Meter:
+    """Counts the tokens of one answer where they matter: metrics, limits and the log."""
+
+    def __init__(self, metrics: Metrics, caller: Caller, visit: Visit, index: int, begun: float):
+        self._metrics = metrics
+        self._caller = caller
+        self._visit = visit
+        self._index = index
+        self._begun = begun
+        """When the request came (monotonic seconds)."""
+        self._last: float | None = None
+        """When the last token came."""
+        self._has_text = False
+
+    def prompt(self, tokens: int) -> None:
+        """Count the tokens of the prompt, which the engine reads now."""
+        self._visit.use(self._index, tokens)
+        self._caller.prompt_tokens += tokens
+        self._metrics.prompt_tokens(tokens)
+
+    def token(self) -> None:
+        """Count a token that the engine made."""
+        now = time.monotonic()
+        if self._last is None:
+            self._metrics.first_token(now - self._begun)
+        else:
+            self._metrics.next_token(now - self._last)
+        self._last = now
+        self._visit.use(self._index, 1)
+        self._caller.generated_tokens += 1
+
+    def text(self) -> None:
+        """Record when the client could first read something."""
+        if not self._has_text:
+            self._has_text = True
+            self._metrics.first_text(time.monotonic() - self._begun)
+
+    def blocked(self) -> None:
+        """Count an answer that the filter did not let through."""
+        self._caller.blocked += 1
+
+    def ended(self, reason: str) -> None:
+        """Count an answer that came to its end."""
+        self._metrics.ended(reason, time.monotonic() - self._begun)

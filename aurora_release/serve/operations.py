@@ -1,0 +1,49 @@
+"""What those who run a server look at: health and metrics."""
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+
+from aurora_release.serve.drain import Drain
+from aurora_release.serve.metrics import Metrics
+from aurora_release.serve.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+
+def router(metrics: Metrics, supervisor: Supervisor, drain: Drain) -> "APIRouter":
+    """Return the routes."""
+    from fastapi import APIRouter
+
+    router = APIRouter(tags=["operations"])
+
+    def state() -> str:
+        return "draining" if drain.begun else supervisor.state
+
+    @router.get("/")
+    @router.get("/health")
+    async def health() -> Response:
+        """Say whether requests are answered, as text-generation-inference and vLLM say it."""
+        if state() == "running":
+            return Response()
+        return JSONResponse({"error": "unhealthy", "error_type": "healthcheck"}, 503)
+
+    @router.get("/health/ready")
+    async def ready() -> Response:
+        """Say whether requests should be sent here: not while draining, nor without an engine."""
+        found = state()
+        return JSONResponse({"state": found}, 200 if found == "running" else 503)
+
+    @router.get("/health/live")
+    async def live() -> Response:
+        """Say whether this process can go on; where not, nothing but a new one helps."""
+        found = supervisor.state
+        return JSONResponse({"state": found}, 503 if found == "hanging" else 200)
+
+    @router.get("/metrics")
+    async def page() -> Response:
+        """Return the metrics for Prometheus."""
+        return Response(metrics.page(), media_type="text/plain; version=0.0.4")
+
+    return router
