@@ -116,18 +116,13 @@ class RemoteEngine:
             try:
                 await self._fill(answer, replica)
                 return
-            except Unsuitable as error:
-                reason = error
-                break
-            except UpstreamFailed as error:
+            except EngineError as error:
                 if isinstance(error, UpstreamBroken):
                     replica.failed(error)
-                if answer.length > len(answer.request.prompt):
-                    reason = EngineError("A server failed in the middle of this answer; ask again.")
+                begun = answer.length > len(answer.request.prompt)
+                reason = _told(error, begun)
+                if begun or isinstance(error, Unsuitable):
                     break
-                reason = EngineError(_NOBODY)
-            except Overloaded as error:
-                reason = error
         answer.deliver(reason)
 
     def _ended(self, answer: RemoteAnswer, task: "Future[None]") -> None:
@@ -188,3 +183,10 @@ class RemoteEngine:
         await asyncio.gather(*running, return_exceptions=True)
         for replica in self._replicas:
             await replica.close()
+
+
+def _told(error: EngineError, begun: bool) -> EngineError:
+    """Return what whoever asked is told of what a server answered."""
+    if begun:
+        return EngineError("A server failed in the middle of this answer; ask again.")
+    return EngineError(_NOBODY) if isinstance(error, UpstreamFailed) else error
