@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from aurora_release.serve.engines.dialect import Event, Heard, Reader, Served, refuse
+from aurora_release.serve.engines.dialect import (
+    Event,
+    Heard,
+    Reader,
+    Served,
+    UpstreamBroken,
+    refuse,
+)
 from aurora_release.serve.engines.protocol import Ending, GenerationRequest, Token
 from aurora_release.serve.engines.vocabulary import Vocabulary
 
@@ -170,11 +177,11 @@ class _Reader:
         """Return the tokens of a choice, each with its text where there are no ids to make it of.
 
         Raises:
-            ValueError: there is text, and no word of its tokens.
+            UpstreamBroken: there is text, and no word of its tokens.
         """
         listed = choice.get("logprobs")
         if listed is None and choice["text"] and not choice.get("finish_reason"):
-            raise ValueError("it names no tokens, though `logprobs` were asked for")
+            raise UpstreamBroken("it names no tokens, though `logprobs` were asked for")
         tokens, named = self._tokens(listed or {})
         fresh = self._after_prompt(tokens)
         if named:

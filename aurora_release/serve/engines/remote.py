@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from aurora_release.serve.engines.dialect import UpstreamBroken, UpstreamFailed
 from aurora_release.serve.engines.job import Answer, JobStream
 from aurora_release.serve.engines.protocol import (
     EngineError,
@@ -19,7 +20,7 @@ from aurora_release.serve.engines.protocol import (
     Overloaded,
     Unsuitable,
 )
-from aurora_release.serve.engines.replica import Replica, UpstreamBroken, UpstreamFailed
+from aurora_release.serve.engines.replica import Replica
 from aurora_release.serve.engines.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -147,6 +148,7 @@ class RemoteEngine:
                     full = heard.ending == "length"
                     answer.take(heard.token, heard.ending == "eos", full, heard.text)
                     if answer.ended:
+                        replica.finished()
                         return
         finally:
             replica.active -= 1
