@@ -165,6 +165,7 @@ class Replica:
                     _check(response.status_code, content.decode(errors="replace"))
                 async for event in events:
                     _check_event(event)
+                    self._misses = 0  # it may be too busy for looks, but it lives
                     for heard in read(event):
                         yield heard
                         if heard.ending is not None:
