@@ -172,7 +172,7 @@ def _wave(url: str, audit: Path, process: int, streams: int) -> Load:
     """Ask `streams` questions at the same time."""
     skip = len(audit.read_bytes().splitlines())
     began, used = time.perf_counter(), _cpu(process)
-    answers = asyncio.run(_asked(url, streams))
+    answers = asked(url, streams)
     seconds, cpu = time.perf_counter() - began, _cpu(process) - used
     lines = [json.loads(line) for line in audit.read_bytes().splitlines()[skip:]]
     windows = [line["milliseconds"] for line in lines if line["direction"] == "output"]
@@ -183,6 +183,11 @@ def _cpu(process: int) -> float:
     """Return the CPU seconds of a process so far (user and system time of all its threads)."""
     fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def asked(url: str, streams: int) -> list[Answer]:
+    """Return the answers to `streams` questions that were asked at the same time."""
+    return asyncio.run(_asked(url, streams))
 
 
 async def _asked(url: str, streams: int) -> list[Answer]:
@@ -236,13 +241,15 @@ def _servers(base: Path, folder: Path) -> Iterator[dict[str, tuple[str, Path, in
             server.communicate()
 
 
-class _Everything:
+class Everything:
     """Allows everything at once."""
 
     def judge(self, text: str, direction: str) -> Verdict:
+        """Allow a text."""
         return Verdict("allow", language="en")
 
     def refusal(self, verdict: Verdict) -> str:
+        """Never be asked."""
         raise NotImplementedError
 
 
@@ -254,7 +261,7 @@ def _serve(base: Path, variant: str, audit: Path) -> None:
     from aurora_release.serve.server import listen, run
 
     log.quiet_libraries()
-    guard = _Everything() if variant == "none" else Guard.load(shipped(POLICY))
+    guard = Everything() if variant == "none" else Guard.load(shipped(POLICY))
     stream = guard.policy.stream if isinstance(guard, Guard) else Stream()
     mode = "flag" if variant == "filter" else "off"
     stream = stream.model_copy(update={"mode": mode})

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release.errors import AuroraError
+from aurora_release.node import node_folder
 from aurora_release.quantize.apart import apart
 from aurora_release.quantize.gguf import FILE
-from aurora_release.quantize.llama_cpp import node_folder
 
 PROMPT = 256
 """Tokens of the prompt that prefill is measured on."""

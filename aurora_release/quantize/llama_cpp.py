@@ -8,13 +8,13 @@ import ctypes
 import importlib.util
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
 from aurora_release.errors import AuroraError
+from aurora_release.node import LLAMA_CPP, node_folder
 
 FILE_TYPES = {"Q6_K": 18, "Q5_K_M": 17, "Q4_K_M": 15}
 """llama.cpp's numbers of the types that it is needed for."""
@@ -58,14 +58,9 @@ def library(importance: bool = False) -> Path:
             return path
     raise AuroraError(
         "K types and importance are written by llama.cpp's own quantizer, which is not installed: "
-        f"npm install --ignore-scripts --prefix {node_folder()} node-llama-cpp@3.22.1 brings it in "
+        f"npm install --ignore-scripts --prefix {node_folder()} {LLAMA_CPP} brings it in "
         "seconds (AURORA_NODE names another folder). Or choose Q8_0, Q5_1, Q5_0, Q4_1 or Q4_0."
     )
-
-
-def node_folder() -> Path:
-    """Return where the npm package node-llama-cpp is, or would be."""
-    return Path(os.environ.get("AURORA_NODE", Path(sys.prefix) / "node"))
 
 
 def _libraries() -> list[Path]:

@@ -1,6 +1,7 @@
 """From the options of `aurora serve` to an engine."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from aurora_release.errors import AuroraError
+from aurora_release.evaluate.load import GGUF
+from aurora_release.node import LLAMA_CPP, node_folder
 from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits, digest, name
 from aurora_release.serve.engines.protocol import Engine, ModelFacts
 
@@ -56,8 +59,6 @@ def open_engine(folder: Path, choice: Choice, limits: Limits | None = None) -> E
 
 
 def _kind(folder: Path, choice: Choice) -> Kind:
-    from aurora_release.evaluate.load import GGUF
-
     if choice.kind != "auto":
         return choice.kind
     if choice.upstreams:
@@ -150,17 +151,22 @@ def _vllm(folder: Path, choice: Choice) -> Engine:
 
 
 def _llama(folder: Path, choice: Choice, limits: Limits) -> Engine:
-    from aurora_release.evaluate.load import GGUF
-
     if not (folder / GGUF).is_file():
         raise AuroraError(f"{folder} has no {GGUF}, which --engine llama serves.")
     program = choice.program or shutil.which("llama-server")
-    if program is None:
+    if program is not None:
+        return _started("llama-server", folder, _llama_server(program, folder, choice, limits), {})
+    node = node_folder()
+    if shutil.which("node") is None or not (node / "node_modules" / "node-llama-cpp").is_dir():
         raise AuroraError(
-            f"{folder} holds a GGUF file, which llama.cpp's llama-server serves: install llama.cpp "
-            "or name the program (--engine-program), or serve the model the file was made from."
+            f"{folder} holds a GGUF file, which llama.cpp serves, and that is not installed: "
+            f"npm install --ignore-scripts --prefix {node.absolute()} {LLAMA_CPP} brings it in "
+            "seconds; or name llama-server with --engine-program."
         )
+    return _started("node-llama-cpp", folder, _node(node, folder, limits), {})
 
+
+def _llama_server(program: Path | str, folder: Path, choice: Choice, limits: Limits) -> "Command":
     def command(socket: Path) -> Sequence[str]:
         return [
             str(program), "--model", str(folder / GGUF), "--host", str(socket),
@@ -169,7 +175,23 @@ def _llama(folder: Path, choice: Choice, limits: Limits) -> Engine:
             *choice.options,
         ]  # fmt: skip
 
-    return _started("llama.cpp", folder, command, {})
+    return command
+
+
+def _node(node: Path, folder: Path, limits: Limits) -> "Command":
+    def command(socket: Path) -> Sequence[str]:
+        job = {
+            "folder": str(node.absolute()),
+            "model": str((folder / GGUF).resolve()),
+            "socket": str(socket),
+            "slots": limits.slots,
+            "tokens": limits.max_total_tokens,
+            # its threads spin: more of them than cores are free make it hundreds of times slower
+            "threads": int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))),
+        }
+        return ["node", str(Path(__file__).with_name("llama.mjs")), json.dumps(job)]
+
+    return command
 
 
 def _started(what: str, folder: Path, command: "Command", environment: dict[str, str]) -> Engine:

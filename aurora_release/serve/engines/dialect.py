@@ -4,7 +4,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aurora_release.serve.engines.protocol import Ending, GenerationRequest, Token, Unsuitable
+from aurora_release.serve.engines.protocol import (
+    Ending,
+    EngineError,
+    GenerationRequest,
+    Token,
+    Unsuitable,
+)
+
+
+class UpstreamFailed(EngineError):
+    """The server answered with an error of its own; another may do better."""
+
+
+class UpstreamBroken(UpstreamFailed):
+    """The server is gone or does not speak its protocol; it is left alone for a while.
+
+    An error alone does not do that: one strange request could make every server rest.
+    """
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,7 @@ Event = dict[str, Any]
 Reader = Callable[[Event], Iterator[Heard]]
 """Reads the events of one answer, in their order.
 
-Raises LookupError, TypeError or ValueError where an event is not of the protocol.
+Raises `UpstreamBroken`, LookupError, TypeError or ValueError where one is not of the protocol.
 """
 
 

@@ -24,8 +24,10 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 
 
 if __name__ == "__main__":
-    # Ctrl-C in a terminal reaches this process too: it is for the server, which ends us in time
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C in a terminal reaches this process too: it is for the server, which ends us in time.
+    # A function, as the command would inherit that a signal is ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     # the other interpreter has packages of its own
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = subprocess.Popen(

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from aurora_release.serve.engines.dialect import Event, Heard, Reader, Served, refuse
+from aurora_release.serve.engines.dialect import (
+    Event,
+    Heard,
+    Reader,
+    Served,
+    UpstreamBroken,
+    refuse,
+)
 from aurora_release.serve.engines.protocol import Ending, GenerationRequest, Token
 from aurora_release.serve.engines.vocabulary import Vocabulary
 
@@ -37,18 +44,7 @@ class Software:
     most_logprobs: int = 5
 
 
-_LLAMA_CPP = Software(
-    fields={
-        "top_k": "top_k",
-        "min_p": "min_p",
-        "typical_p": "typical_p",
-        "repetition_penalty": "repeat_penalty",
-    },
-    # its own default looks back 64 tokens
-    always={"repeat_last_n": -1},
-    schema=lambda schema: {"json_schema": schema},
-    most_logprobs=20,
-)
+_LLAMA_CPP = {"top_k": "top_k", "min_p": "min_p", "repetition_penalty": "repeat_penalty"}
 
 SOFTWARE = {
     "vllm": Software(
@@ -65,7 +61,14 @@ SOFTWARE = {
         schema=lambda schema: {"json_schema": json.dumps(schema)},
         regex=lambda regex: {"regex": regex},
     ),
-    "llamacpp": _LLAMA_CPP,
+    "llamacpp": Software(
+        fields={**_LLAMA_CPP, "typical_p": "typical_p"},
+        # its own default looks back 64 tokens
+        always={"repeat_last_n": -1},
+        schema=lambda schema: {"json_schema": schema},
+        most_logprobs=20,
+    ),
+    "node-llama-cpp": Software(fields=_LLAMA_CPP, most_logprobs=20),
     "aurora-release": Software(
         fields={name: name for name in ("top_k", "repetition_penalty")}, fewest_logprobs=0
     ),
@@ -174,11 +177,11 @@ class _Reader:
         """Return the tokens of a choice, each with its text where there are no ids to make it of.
 
         Raises:
-            ValueError: there is text, and no word of its tokens.
+            UpstreamBroken: there is text, and no word of its tokens.
         """
         listed = choice.get("logprobs")
         if listed is None and choice["text"] and not choice.get("finish_reason"):
-            raise ValueError("it names no tokens, though `logprobs` were asked for")
+            raise UpstreamBroken("it names no tokens, though `logprobs` were asked for")
         tokens, named = self._tokens(listed or {})
         fresh = self._after_prompt(tokens)
         if named:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from aurora_release.serve.engines.dialect import UpstreamBroken, UpstreamFailed
 from aurora_release.serve.engines.job import Answer, JobStream
 from aurora_release.serve.engines.protocol import (
     EngineError,
@@ -19,7 +20,7 @@ from aurora_release.serve.engines.protocol import (
     Overloaded,
     Unsuitable,
 )
-from aurora_release.serve.engines.replica import Replica, UpstreamBroken, UpstreamFailed
+from aurora_release.serve.engines.replica import Replica
 from aurora_release.serve.engines.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -116,18 +117,13 @@ class RemoteEngine:
             try:
                 await self._fill(answer, replica)
                 return
-            except Unsuitable as error:
-                reason = error
-                break
-            except UpstreamFailed as error:
+            except EngineError as error:
                 if isinstance(error, UpstreamBroken):
                     replica.failed(error)
-                if answer.length > len(answer.request.prompt):
-                    reason = EngineError("A server failed in the middle of this answer; ask again.")
+                begun = answer.length > len(answer.request.prompt)
+                reason = _told(error, begun)
+                if begun or isinstance(error, Unsuitable):
                     break
-                reason = EngineError(_NOBODY)
-            except Overloaded as error:
-                reason = error
         answer.deliver(reason)
 
     def _ended(self, answer: RemoteAnswer, task: "Future[None]") -> None:
@@ -152,6 +148,7 @@ class RemoteEngine:
                     full = heard.ending == "length"
                     answer.take(heard.token, heard.ending == "eos", full, heard.text)
                     if answer.ended:
+                        replica.finished()
                         return
         finally:
             replica.active -= 1
@@ -188,3 +185,10 @@ class RemoteEngine:
         await asyncio.gather(*running, return_exceptions=True)
         for replica in self._replicas:
             await replica.close()
+
+
+def _told(error: EngineError, begun: bool) -> EngineError:
+    """Return what whoever asked is told of what a server answered."""
+    if begun:
+        return EngineError("A server failed in the middle of this answer; ask again.")
+    return EngineError(_NOBODY) if isinstance(error, UpstreamFailed) else error

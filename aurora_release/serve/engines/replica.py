@@ -9,7 +9,14 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aurora_release.serve.engines.dialect import Dialect, Event, Heard, Served
+from aurora_release.serve.engines.dialect import (
+    Dialect,
+    Event,
+    Heard,
+    Served,
+    UpstreamBroken,
+    UpstreamFailed,
+)
 from aurora_release.serve.engines.protocol import (
     EngineError,
     GenerationRequest,
@@ -49,17 +56,6 @@ _STATUSES = {"validation": 422, "invalid_request_error": 400, "overloaded": 429}
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
-class UpstreamFailed(EngineError):
-    """The server answered with an error of its own; another may do better."""
-
-
-class UpstreamBroken(UpstreamFailed):
-    """The server is gone or does not speak its protocol; it is left alone for a while.
-
-    An error alone does not do that: one strange request could make every server rest.
-    """
-
-
 class Replica:
     """A server at an address; every method runs in the engine's event loop."""
 
@@ -92,12 +88,11 @@ class Replica:
         self._client = httpx.AsyncClient(
             base_url=self.url,
             headers=headers,
-            # below what servers keep idle connections for, so that none is closed as it is used
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=2.0),
             timeout=httpx.Timeout(SILENCE_SECONDS, connect=5.0),
             # a proxy of the environment would read along
             transport=httpx.AsyncHTTPTransport(
                 uds=None if self._socket is None else str(self._socket),
+                # below what servers keep idle connections for: none is closed as it is used
                 limits=httpx.Limits(max_connections=None, keepalive_expiry=2.0),
             ),
         )
@@ -122,8 +117,10 @@ class Replica:
             self._misses += 1
             if self._misses >= _MISSES:
                 self._change(False, f"no answer within {LOOK_SECONDS:g} s, {_MISSES} times")
-        except _troubles() as error:
-            self._change(False, str(error) or type(error).__name__)
+        except EngineError as error:
+            self._change(False, str(error))
+        except _network_errors() + _MALFORMED as error:
+            self._change(False, type(error).__name__)
         else:
             self._misses = 0
             self._change(time.monotonic() >= self._rested, "it failed a moment ago")
@@ -138,6 +135,10 @@ class Replica:
         self._failures += 1
         self._rested = time.monotonic() + rest
         self._change(False, str(error))
+
+    def finished(self) -> None:
+        """Note that an answer came to its end."""
+        self._failures = 0
 
     def check(self, request: GenerationRequest) -> None:
         """Raise `Unsuitable` where the server cannot do what is asked."""
@@ -164,15 +165,16 @@ class Replica:
                     _check(response.status_code, content.decode(errors="replace"))
                 async for event in events:
                     _check_event(event)
+                    self._misses = 0  # it may be too busy for looks, but it lives
                     for heard in read(event):
                         yield heard
                         if heard.ending is not None:
-                            self._failures = 0
                             return
-        except _http_errors() as error:
+        except _network_errors() as error:
             raise UpstreamBroken(str(error) or type(error).__name__) from None
         except _MALFORMED as error:
-            raise UpstreamBroken(f"it does not speak its protocol ({error})") from None
+            # what the error says may hold words of the answer, which stay out of the log
+            raise UpstreamBroken(f"it breaks its protocol ({type(error).__name__})") from None
         raise UpstreamBroken("its answer ended in the middle")
 
     def _change(self, well: bool, why: str) -> None:
@@ -184,11 +186,7 @@ class Replica:
         self.well = well
 
 
-def _troubles() -> tuple[type[Exception], ...]:
-    return (EngineError, *_http_errors(), *_MALFORMED)
-
-
-def _http_errors() -> tuple[type[Exception], ...]:
+def _network_errors() -> tuple[type[Exception], ...]:
     import httpx
 
     return (httpx.HTTPError, httpx.StreamError)
@@ -202,7 +200,8 @@ def _check(status: int, content: str) -> None:
         raise Unsuitable(_said(content) or f"The server behind this one answers {status}.")
     if status in (429, 503):
         raise Overloaded("The servers behind this one are busy.")
-    raise UpstreamFailed(f"it answers {status}")
+    hint = ": is the key right (--upstream-key-file)?" if status in (401, 403) else ""
+    raise UpstreamFailed(f"it answers {status}{hint}")
 
 
 async def _events(response: "httpx.Response") -> AsyncGenerator[Event, None]:
