@@ -55,9 +55,9 @@ def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -
     app.include_router(TGIRoutes(guarded, settings).router())
     _add_operations(app, guarded)
     if settings.chat_page:
-        from aurora_release.serve.chat import mount
+        from aurora_release.serve.chat.page import mount
 
-        app.state.let_go_of_pages = mount(app, guarded)
+        app.state.let_go_of_pages = mount(app, {engine.facts.id: guarded})
     return app
 
 

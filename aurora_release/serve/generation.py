@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -105,16 +105,27 @@ class GuardedEngine:
         """Let go of the judge's threads."""
         self._judging.close()
 
-    async def open(self, asks: Sequence[Ask], name: str = "") -> Answers:
+    @property
+    def mode(self) -> str:
+        """What the policy does to answers: `off`, `flag`, `redact` or `block`."""
+        return self._stream.mode
+
+    async def open(
+        self,
+        asks: Sequence[Ask],
+        name: str = "",
+        listener: Callable[[Decision], None] | None = None,
+    ) -> Answers:
         """Judge the prompts, queue those that are allowed, and return the answers to come.
 
-        `name` is the id of the request in the audit log.
+        `name` is the id of the request in the audit log; `listener` is told every decision, before
+        what was decided about leaves.
 
         Raises:
             ApiError: the engine is overloaded or does not run; nothing was started.
         """
         begun = time.monotonic()
-        record = _Recorder(name or uuid.uuid4().hex, self.metrics, self._audit)
+        record = _Recorder(name or uuid.uuid4().hex, self.metrics, self._audit, listener)
         verdicts = {ask.judged: await self._judge_prompt(ask.judged, record) for ask in asks}
         streams: list[DeltaStream] = []
         sources: list[AsyncIterator[Piece]] = []
@@ -192,10 +203,17 @@ def _with_rest(parts: list[Part], rest: tuple[Token, ...]) -> list[Part]:
 class _Recorder:
     """Counts and logs the decisions about one request."""
 
-    def __init__(self, request: str, metrics: Metrics, audit: AuditLog | None):
+    def __init__(
+        self,
+        request: str,
+        metrics: Metrics,
+        audit: AuditLog | None,
+        listener: Callable[[Decision], None] | None,
+    ):
         self._request = request
         self._metrics = metrics
         self._audit = audit
+        self._listener = listener
 
     def input(self, part: int, text: str, judged: Judged) -> None:
         """Record what was decided about a text of the prompt."""
@@ -225,5 +243,7 @@ class _Recorder:
             milliseconds=round(1000 * judged.seconds, 3),
         )
         self._metrics.decision(decision)
+        if self._listener is not None:
+            self._listener(decision)
         if self._audit is not None:
             self._audit.write(decision, segment.text)

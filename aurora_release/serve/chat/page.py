@@ -1,0 +1,404 @@
+"""The chat page: Gradio on the same application, through the same guard as every route."""
+
+import asyncio
+import warnings
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aurora_release.safety.taxonomy import LANGUAGES
+from aurora_release.serve.chat import history as histories
+from aurora_release.serve.chat.history import Entry
+from aurora_release.serve.chat.talk import LocalTalker, Sampling
+from aurora_release.serve.chat.words import EXAMPLES, NAMES, word
+from aurora_release.serve.generation import GuardedEngine
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+PATH = "/chat"
+
+_NOTHING = ""
+"""Chosen to be compared with: no model."""
+
+_HEAD = """
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'self' 'unsafe-inline' \
+'unsafe-eval' data: blob:; form-action 'self'; object-src 'none'">
+"""
+"""Nothing is loaded from elsewhere: neither by the page nor by a picture in an answer."""
+
+_STYLE = """
+.gradio-container { max-width: 1200px !important; }
+footer { display: none !important; }
+#top { align-items: end; }
+#title h1 { margin: 0; overflow-wrap: anywhere; }
+#language { max-width: 170px; }
+#theme { max-width: 150px; }
+#left, #right { height: 58vh; }
+#composer { align-items: end; }
+#send, #stop { max-width: 140px; }
+@media (max-width: 640px) {
+    .gradio-container { padding: 6px !important; }
+    #left, #right { height: 52vh; }
+    #columns:has(#right) #left, #columns:has(#right) #right { height: 36vh; }
+    #send, #stop, #language, #theme { max-width: none; }
+}
+"""
+
+_SPEAK = "(language) => { document.documentElement.lang = language; return [language]; }"
+"""So that a screen reader reads the page in its language."""
+_GREET = f"""() => {{
+    const wanted = navigator.languages.map((language) => language.split("-")[0]);
+    return wanted.find((language) => {list(LANGUAGES)}.includes(language)) ?? "{LANGUAGES[0]}";
+}}"""
+_TURN_LIGHT = "() => { document.body.classList.toggle('dark'); }"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the controls of the page say."""
+
+    language: str
+    model: str
+    other: str
+    system: str
+    temperature: float
+    top_p: float
+    max_tokens: float
+    repetition_penalty: float
+    seed: float | None
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the next answers are generated."""
+        return Sampling(
+            temperature=min(max(self.temperature, 0.0), 2.0),
+            top_p=min(max(self.top_p, 0.01), 1.0),
+            max_tokens=max(int(self.max_tokens), 1),
+            repetition_penalty=min(max(self.repetition_penalty, 0.1), 10.0),
+            seed=None if self.seed is None else int(self.seed) % 2**63,
+        )
+
+
+class ChatPage:
+    """The page over one or several models; what is said stays in the browser."""
+
+    def __init__(self, models: Mapping[str, GuardedEngine]):
+        import gradio
+
+        self._talkers = {name: LocalTalker(guarded) for name, guarded in models.items()}
+        self._mode = next(iter(models.values())).mode
+        self._words: list[tuple[Any, dict[str, str]]] = []
+        """Which parts of the page say what, to be said in another language."""
+        with gradio.Blocks(title=", ".join(models), analytics_enabled=False) as self.blocks:
+            self._build_top()
+            self._build_columns()
+            self._build_composer()
+            self._build_settings()
+            self._listen()
+
+    def _said(self, component: Any, **keys: str) -> Any:
+        """Let a part of the page be said again when the language changes."""
+        self._words.append((component, keys))
+        return component
+
+    def _build_top(self) -> None:
+        import gradio
+
+        names = list(self._talkers)
+        several = len(names) > 1
+        with gradio.Row(elem_id="top"):
+            gradio.Markdown(f"# {names[0] if not several else 'Aurora'}", elem_id="title")
+            self._language = self._said(
+                gradio.Dropdown(
+                    list(zip(NAMES, LANGUAGES, strict=True)),
+                    value=LANGUAGES[0],
+                    label=word("en", "language"),
+                    elem_id="language",
+                    min_width=120,
+                    filterable=False,
+                ),
+                label="language",
+            )
+            self._theme = self._said(
+                gradio.Button(word("en", "theme"), elem_id="theme", size="md", min_width=120),
+                value="theme",
+            )
+        self._said(gradio.Markdown(word("en", f"mode_{self._mode}")), value=f"mode_{self._mode}")
+        with gradio.Row(visible=several):
+            self._model = self._said(
+                gradio.Dropdown(
+                    names, value=names[0], label=word("en", "model"), elem_id="model",
+                    filterable=False,
+                ),
+                label="model",
+            )  # fmt: skip
+            self._other = self._said(
+                gradio.Dropdown(
+                    self._others("en"), value=_NOTHING, label=word("en", "compare"),
+                    elem_id="compare", filterable=False,
+                ),
+                label="compare",
+            )  # fmt: skip
+
+    def _others(self, language: str) -> list[tuple[str, str]]:
+        return [(word(language, "nothing"), _NOTHING), *((name, name) for name in self._talkers)]
+
+    def _build_columns(self) -> None:
+        import gradio
+
+        with gradio.Row(elem_id="columns"):
+            self._left, self._right = (
+                gradio.Chatbot(
+                    label=next(iter(self._talkers)),
+                    elem_id=side,
+                    visible=side == "left",
+                    height=None,
+                    min_width=300,
+                    allow_tags=False,
+                    sanitize_html=True,
+                    editable="user" if side == "left" else None,
+                    # no share button: it would send the conversation to a service outside
+                    buttons=["copy", "copy_all"],
+                )
+                for side in ("left", "right")
+            )
+
+    def _build_composer(self) -> None:
+        import gradio
+
+        with gradio.Row(elem_id="examples"):
+            self._examples = [gradio.Button(text, size="sm", min_width=220) for text in EXAMPLES]
+        with gradio.Row(elem_id="composer"):
+            self._box = self._said(
+                gradio.Textbox(
+                    label=word("en", "message"),
+                    placeholder=word("en", "keys"),
+                    elem_id="message",
+                    lines=1,
+                    max_lines=8,
+                    scale=8,
+                    min_width=240,
+                    autofocus=True,
+                ),
+                label="message",
+                placeholder="keys",
+            )
+            self._send, self._stop = (
+                self._said(
+                    gradio.Button(
+                        word("en", name), variant=kind, visible=name == "send", elem_id=name,
+                        min_width=90,
+                    ),
+                    value=name,
+                )
+                for name, kind in (("send", "primary"), ("stop", "stop"))
+            )  # fmt: skip
+
+    def _build_settings(self) -> None:
+        import gradio
+
+        accordion = gradio.Accordion(word("en", "settings"), open=False, elem_id="settings")
+        with self._said(accordion, label="settings"):
+            self._system = self._said(
+                gradio.Textbox(
+                    label=word("en", "system"), info=word("en", "system_info"), lines=2,
+                    elem_id="system",
+                ),
+                label="system",
+                info="system_info",
+            )  # fmt: skip
+            with gradio.Row():
+                self._sliders = [
+                    self._said(
+                        gradio.Slider(
+                            low, high, value=usual, step=step, label=word("en", name),
+                            elem_id=name, min_width=220,
+                        ),
+                        label=name,
+                    )
+                    for name, low, high, usual, step in (
+                        ("temperature", 0, 2, 0.7, 0.05),
+                        ("top_p", 0.05, 1, 0.95, 0.05),
+                        ("max_tokens", 1, 1024, 256, 1),
+                        ("repetition_penalty", 1, 2, 1, 0.05),
+                    )
+                ]  # fmt: skip
+                self._seed = self._said(
+                    gradio.Number(
+                        None, label=word("en", "seed"), info=word("en", "seed_info"), precision=0,
+                        minimum=0, elem_id="seed", min_width=220,
+                    ),
+                    label="seed",
+                    info="seed_info",
+                )  # fmt: skip
+        self._new = self._said(gradio.Button(word("en", "new"), elem_id="new"), value="new")
+
+    def _listen(self) -> None:
+        """Say what happens when somebody does something."""
+        import gradio
+
+        async def edit(event: gradio.EditData, left: Any, *values: Any) -> AsyncGenerator[Any]:
+            place = event.index if isinstance(event.index, int) else event.index[0]
+            async with aclosing(self.edit(place, str(event.value), left, values)) as updates:
+                async for update in updates:
+                    yield update
+
+        controls = [
+            self._language, self._model, self._other, self._system, *self._sliders, self._seed,
+        ]  # fmt: skip
+        columns = [self._left, self._right]
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        long: dict[str, Any] = {
+            **quiet,
+            "outputs": [self._box, *columns, self._send, self._stop],
+            "concurrency_limit": None,
+            "trigger_mode": "once",
+        }
+        sends = [self._box.submit, self._send.click]
+        answering = [
+            gradio.on(sends, self.ask, [self._box, *columns, *controls], **long),
+            *(
+                example.click(self.ask, [example, *columns, *controls], **long)
+                for example in self._examples
+            ),
+            self._left.retry(self.retry, [self._left, *controls], **long),
+            self._left.edit(edit, [self._left, *controls], **long),
+        ]
+        short: dict[str, Any] = {**quiet, "queue": False}
+        self._stop.click(
+            self.stop, [*columns, self._language],
+            [*columns, self._send, self._stop], cancels=answering, **short,
+        )  # fmt: skip
+        self._left.undo(self.undo, self._left, [self._box, self._left], **short)
+        for clears in (self._new.click, self._left.clear):
+            clears(lambda: ([], [], ""), None, [*columns, self._box], **short)
+        self._model.change(lambda name: gradio.update(label=name), self._model, self._left, **short)
+        self._other.change(self.compare, self._other, self._right, **short)
+        said = [component for component, _ in self._words]
+        self._language.change(self.speak, self._language, said, js=_SPEAK, **short)
+        self._theme.click(None, js=_TURN_LIGHT)
+        self.blocks.load(None, None, self._language, js=_GREET)
+
+    async def ask(self, text: str, left: Any, right: Any, *values: Any) -> AsyncGenerator[Any]:
+        """Answer what was written, by one model or by two."""
+        choices = Choices(*values)
+        if not text.strip():
+            return
+        sides = [(self._left, choices.model, histories.asking(left, text))]
+        if choices.other:
+            sides.append((self._right, choices.other, histories.asking(right, text)))
+        yield {self._box: ""}
+        async with aclosing(self._run(sides, choices)) as updates:
+            async for update in updates:
+                yield update
+
+    async def retry(self, left: Any, *values: Any) -> AsyncGenerator[Any]:
+        """Answer the last question again."""
+        choices = Choices(*values)
+        asked = histories.through(left, len(left))
+        async with aclosing(self._run([(self._left, choices.model, asked)], choices)) as updates:
+            async for update in updates:
+                yield update
+
+    async def edit(
+        self, place: int, text: str, left: Any, values: Sequence[Any]
+    ) -> AsyncGenerator[Any]:
+        """Answer the question at `place` as it was changed; what came after it is gone."""
+        choices = Choices(*values)
+        asked = histories.asking(histories.through(left, place)[:-1], text)
+        async with aclosing(self._run([(self._left, choices.model, asked)], choices)) as updates:
+            async for update in updates:
+                yield update
+
+    async def _run(
+        self, sides: Sequence[tuple[Any, str, list[Entry]]], choices: Choices
+    ) -> AsyncGenerator[Any]:
+        """Yield what changes on the page while columns are answered, with the same seed."""
+        from gradio import update
+
+        columns = [column for column, _, _ in sides]
+        asked = [history for _, _, history in sides]
+        sampling = choices.sampling.seeded()
+        yield {
+            **dict(zip(columns, asked, strict=True)),
+            self._send: update(visible=False),
+            self._stop: update(visible=True),
+        }
+        sources = [self._answer(name, history, sampling, choices) for _, name, history in sides]
+        async with aclosing(histories.together(sources, asked)) as states:
+            async for state in states:
+                yield dict(zip(columns, state, strict=True))
+        yield {self._send: update(visible=True), self._stop: update(visible=False)}
+
+    async def _answer(
+        self, name: str, asked: list[Entry], sampling: Sampling, choices: Choices
+    ) -> AsyncGenerator[list[Entry]]:
+        """Yield one column as its answer grows."""
+        turns = histories.turns(asked, choices.system)
+        async with aclosing(self._talkers[name].answer(turns, sampling)) as growing:
+            async for now in growing:
+                yield histories.answered(asked, now, choices.language)
+
+    def stop(self, left: Any, right: Any, language: str) -> tuple[Any, ...]:
+        """Say that an answer was stopped; Gradio closes what made it."""
+        from gradio import update
+
+        said = (histories.stopped(column, language) for column in (left, right))
+        return (*said, update(visible=True), update(visible=False))
+
+    def undo(self, left: Any) -> tuple[str, list[Entry]]:
+        """Take the last question back into the box."""
+        asked = histories.through(left, len(left))
+        return histories.plain(asked[-1]["content"]), asked[:-1]
+
+    def compare(self, other: str) -> Any:
+        """Show the second column, empty, or hide it."""
+        from gradio import update
+
+        return update(visible=other != _NOTHING, label=other, value=[])
+
+    def speak(self, language: str) -> dict[Any, Any]:
+        """Say everything on the page in a language."""
+        from gradio import update
+
+        said = {
+            component: update(**{name: word(language, key) for name, key in keys.items()})
+            for component, keys in self._words
+        }
+        said[self._other]["choices"] = self._others(language)
+        return said
+
+
+def mount(app: "FastAPI", models: Mapping[str, GuardedEngine]) -> Callable[[], None]:
+    """Put the page on `app` at /chat; it calls nothing outside.
+
+    Returns what lets go of open pages: each keeps a connection, and the server waits for them.
+    """
+    # where no event loop runs, Gradio makes loops that it never closes
+    return asyncio.run(_mount(app, models))
+
+
+async def _mount(app: "FastAPI", models: Mapping[str, GuardedEngine]) -> Callable[[], None]:
+    import gradio
+
+    # after every message, Gradio 6.31 asks pandas for two things that pandas 3 gave up
+    warnings.filterwarnings("ignore", ".*(no_silent_downcasting|copy keyword is deprecated).*")
+
+    gradio.mount_gradio_app(
+        app,
+        ChatPage(models).blocks,
+        path=PATH,
+        ssr_mode=False,
+        run_history=False,
+        footer_links=[],
+        show_error=False,
+        enable_monitoring=False,
+        css=_STYLE,
+        head=_HEAD,
+    )
+    mounted: Any = app.routes[-1]
+    let_go: Callable[[], None] = mounted.app.stop_event.set
+    return let_go
