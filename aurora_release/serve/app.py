@@ -1,8 +1,8 @@
 """The application: routes, errors, filter and chat page around one engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aurora_release import __version__
-from aurora_release.serve.engines.protocol import Engine
+from aurora_release.serve.engines.protocol import Engine, total
 from aurora_release.serve.gate import Gate
 from aurora_release.serve.generation import GuardedEngine
 from aurora_release.serve.judging import Judge
+from aurora_release.serve.metrics import Metrics
 from aurora_release.serve.openai import OpenAIRoutes
 from aurora_release.serve.replies import ApiError, Kind, of_validation, response
 from aurora_release.serve.settings import Settings
@@ -25,21 +26,27 @@ if TYPE_CHECKING:
 _KINDS: dict[int, Kind] = {404: "not_found", 405: "not_found", 413: "too_large"}
 
 
-def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -> "FastAPI":
-    """Return the server over `engine`, which it starts and stops, behind `guard`."""
+def create_app(
+    engine: Engine, guard: Judge, settings: Settings | None = None, others: Sequence[Engine] = ()
+) -> "FastAPI":
+    """Return the server over `engine`, which it starts and stops, behind `guard`.
+
+    `others` are served too, to clients that name them (OpenAI) and on the chat page.
+    """
     from fastapi import FastAPI
 
     settings = settings or Settings()
-    guarded = GuardedEngine(engine, guard, settings)
+    engines = [engine, *others]
+    metrics = Metrics(lambda: total(each.stats() for each in engines))
+    models = [GuardedEngine(each, guard, settings, metrics) for each in engines]
+    guarded = models[0]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(engine.start)
-        try:
+        async with AsyncExitStack() as stack:
+            for model in models:
+                await stack.enter_async_context(_running(model))
             yield
-        finally:
-            await asyncio.to_thread(engine.stop)
-            guarded.close()
 
     # no docs pages: theirs load scripts from elsewhere; /openapi.json stays
     app = FastAPI(
@@ -49,16 +56,27 @@ def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(Gate, settings=settings, metrics=guarded.metrics)
+    app.add_middleware(Gate, settings=settings, metrics=metrics)
     _add_errors(app)
-    app.include_router(OpenAIRoutes(guarded, settings).router())
+    app.include_router(OpenAIRoutes(guarded, settings, models[1:]).router())
     app.include_router(TGIRoutes(guarded, settings).router())
-    _add_operations(app, guarded)
+    _add_operations(app, engines, metrics)
     if settings.chat_page:
         from aurora_release.serve.chat.page import mount
 
-        app.state.let_go_of_pages = mount(app, {engine.facts.id: guarded})
+        app.state.let_go_of_pages = mount(app, models)
     return app
+
+
+@asynccontextmanager
+async def _running(model: GuardedEngine) -> AsyncIterator[None]:
+    """Start a model, and stop it afterwards."""
+    await asyncio.to_thread(model.engine.start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(model.engine.stop)
+        model.close()
 
 
 def _add_errors(app: "FastAPI") -> None:
@@ -85,19 +103,19 @@ def _add_errors(app: "FastAPI") -> None:
         return response(request.url.path, ApiError("failed", "Internal error."), 500)
 
 
-def _add_operations(app: "FastAPI", guarded: GuardedEngine) -> None:
+def _add_operations(app: "FastAPI", engines: Sequence[Engine], metrics: Metrics) -> None:
     """Add what whoever runs the server looks at."""
 
     @app.get("/", tags=["operations"])
     @app.get("/health", tags=["operations"])
     async def health() -> Response:
-        """Say whether the engine runs."""
-        if guarded.engine.stats().ready:
+        """Say whether the engine runs; of several, whether all do."""
+        if total(engine.stats() for engine in engines).ready:
             return Response()
         body = b'{"error":"unhealthy","error_type":"healthcheck"}'
         return Response(body, 503, media_type="application/json")
 
     @app.get("/metrics", tags=["operations"])
-    async def metrics() -> Response:
+    async def page() -> Response:
         """Return the metrics for Prometheus."""
-        return Response(guarded.metrics.page(), media_type="text/plain; version=0.0.4")
+        return Response(metrics.page(), media_type="text/plain; version=0.0.4")

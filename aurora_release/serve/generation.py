@@ -93,9 +93,12 @@ class Answers:
 class GuardedEngine:
     """An engine behind a guard; nothing reaches a client but through here."""
 
-    def __init__(self, engine: Engine, guard: Judge, settings: Settings):
+    def __init__(
+        self, engine: Engine, guard: Judge, settings: Settings, metrics: Metrics | None = None
+    ):
+        """`metrics` are those of the server, where it serves other models too."""
         self.engine = engine
-        self.metrics = Metrics(engine.stats)
+        self.metrics = metrics or Metrics(engine.stats)
         self._guard = guard
         self._stream = settings.stream
         self._judging = Judging(guard, settings.stream.timeout_seconds, settings.fail_closed)

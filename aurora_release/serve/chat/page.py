@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,7 @@ class Choices:
     language: str
     model: str
     other: str
-    system: str
+    system: str | None
     temperature: float
     top_p: float
     max_tokens: float
@@ -85,14 +85,14 @@ class Choices:
 class ChatPage:
     """The page over one or several models; what is said stays in the browser."""
 
-    def __init__(self, models: Mapping[str, GuardedEngine]):
+    def __init__(self, models: Sequence[GuardedEngine]):
         import gradio
 
-        self._talkers = {name: LocalTalker(guarded) for name, guarded in models.items()}
-        self._mode = next(iter(models.values())).mode
+        self._talkers = {model.engine.facts.id: LocalTalker(model) for model in models}
+        self._mode = models[0].mode
         self._words: list[tuple[Any, dict[str, str]]] = []
         """Which parts of the page say what, to be said in another language."""
-        with gradio.Blocks(title=", ".join(models), analytics_enabled=False) as self.blocks:
+        with gradio.Blocks(title=", ".join(self._talkers), analytics_enabled=False) as self.blocks:
             self._build_top()
             self._build_columns()
             self._build_composer()
@@ -337,7 +337,7 @@ class ChatPage:
         self, name: str, asked: list[Entry], sampling: Sampling, choices: Choices
     ) -> AsyncGenerator[list[Entry]]:
         """Yield one column as its answer grows."""
-        turns = histories.turns(asked, choices.system)
+        turns = histories.turns(asked, choices.system or "")
         async with aclosing(self._talkers[name].answer(turns, sampling)) as growing:
             async for now in growing:
                 yield histories.answered(asked, now, choices.language)
@@ -372,7 +372,7 @@ class ChatPage:
         return said
 
 
-def mount(app: "FastAPI", models: Mapping[str, GuardedEngine]) -> Callable[[], None]:
+def mount(app: "FastAPI", models: Sequence[GuardedEngine]) -> Callable[[], None]:
     """Put the page on `app` at /chat; it calls nothing outside.
 
     Returns what lets go of open pages: each keeps a connection, and the server waits for them.
@@ -381,7 +381,7 @@ def mount(app: "FastAPI", models: Mapping[str, GuardedEngine]) -> Callable[[], N
     return asyncio.run(_mount(app, models))
 
 
-async def _mount(app: "FastAPI", models: Mapping[str, GuardedEngine]) -> Callable[[], None]:
+async def _mount(app: "FastAPI", models: Sequence[GuardedEngine]) -> Callable[[], None]:
     import gradio
 
     # after every message, Gradio 6.31 asks pandas for two things that pandas 3 gave up
