@@ -11,6 +11,7 @@ import typer
 from aurora_release import __version__
 from aurora_release.cli import release
 from aurora_release.cli.arguments import DryRun, Overrides, RecipeName, Runs
+from aurora_release.cli.chat import chat
 from aurora_release.cli.data import data
 from aurora_release.cli.evaluate import evaluate
 from aurora_release.cli.quantize import quantize
@@ -134,6 +135,9 @@ def serve(
     start(
         model, host=host, port=port, policy=policy, api_key_file=api_key_file, audit_log=audit_log
     )
+
+
+app.command()(chat)
 
 
 @app.command()

@@ -33,9 +33,11 @@ _STYLE = """
 .gradio-container { max-width: 1200px !important; }
 footer { display: none !important; }
 #top { align-items: end; }
+#top > * { flex: 0 1 auto; }
+#top > :first-child { flex: 1 1 auto; }
+#top .form { background: none; border: 0; min-width: 150px; }
+#language { padding: 0; }
 #title h1 { margin: 0; overflow-wrap: anywhere; }
-#language { max-width: 170px; }
-#theme { max-width: 150px; }
 #left, #right { height: 58vh; }
 #composer { align-items: end; }
 #send, #stop { max-width: 140px; }
@@ -43,7 +45,8 @@ footer { display: none !important; }
     .gradio-container { padding: 6px !important; }
     #left, #right { height: 52vh; }
     #columns:has(#right) #left, #columns:has(#right) #right { height: 36vh; }
-    #send, #stop, #language, #theme { max-width: none; }
+    #send, #stop { max-width: none; }
+    #examples button { min-width: 45% !important; }
 }
 """
 
