@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -115,7 +115,7 @@ class Terminal:
     def _obey(self, command: str, rest: str) -> None:
         """Do what a line that begins with / says."""
         rest = rest.strip()
-        known = {
+        known: dict[str, Callable[[str], str | None]] = {
             "/system": self._set_system,
             "/retry": self._retry,
             "/undo": self._undo,
