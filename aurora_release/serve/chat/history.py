@@ -55,10 +55,15 @@ def stopped(history: Sequence[Entry], language: str) -> list[Entry]:
     return [*history, _note(word(language, "stopped"), (), False, _ANSWERED)]
 
 
-def through(history: Sequence[Entry], place: int) -> list[Entry]:
-    """Return a history up to the question at `place`, or up to the last one before it."""
-    asked = [number for number, entry in enumerate(history) if entry["role"] == "user"]
-    return list(history[: max((one for one in asked if one <= place), default=-1) + 1])
+def through(history: Sequence[Entry], later: int = 0) -> list[Entry]:
+    """Return a history up to the question that has so many `later` ones; empty if there is none."""
+    asked = [place for place, entry in enumerate(history) if entry["role"] == "user"]
+    return list(history[: asked[-1 - later] + 1]) if later < len(asked) else []
+
+
+def later(history: Sequence[Entry], place: int) -> int:
+    """Return how many questions stand after the entry at `place`."""
+    return sum(entry["role"] == "user" for entry in history[place + 1 :])
 
 
 def asking(history: Sequence[Entry], text: str) -> list[Entry]:

@@ -32,23 +32,42 @@ _HEAD = """
 _STYLE = """
 .gradio-container { max-width: 1200px !important; }
 footer { display: none !important; }
-#top { align-items: end; }
-#top > * { flex: 0 1 auto; }
-#top > :first-child { flex: 1 1 auto; }
-#top .form { background: none; border: 0; min-width: 150px; }
-#language { padding: 0; }
+:root {
+    --button-primary-background-fill: #c2410c;
+    --button-primary-background-fill-hover: #9a3412;
+    --button-cancel-background-fill: #b91c1c;
+    --block-info-text-color: #52525b;
+    --input-placeholder-color: #71717a;
+}
+.dark {
+    --button-primary-background-fill: #c2410c;
+    --button-cancel-background-fill: #b91c1c;
+    --block-info-text-color: #d4d4d8;
+    --input-placeholder-color: #a1a1aa;
+}
+#top { align-items: end; flex-wrap: nowrap; }
+#top .form { background: none !important; border: 0; flex: 0 0 150px; min-width: 0 !important; }
+#language { background: none; padding: 0; }
+#theme { flex: 0 0 auto; }
+#title { flex: 1 1 auto; }
 #title h1 { margin: 0; overflow-wrap: anywhere; }
 #left, #right { height: 58vh; }
+#left:not(:has([data-testid=user])) { height: 36vh; }
+.gradio-container:has(#left [data-testid=user]) #examples { display: none; }
 #composer { align-items: end; }
-#send, #stop { max-width: 140px; }
+#send, #stop { flex: 0 0 auto; }
 @media (max-width: 640px) {
-    .gradio-container { padding: 6px !important; }
-    #left, #right { height: 52vh; }
+    .gradio-container main { padding: 8px !important; }
+    #top { flex-wrap: wrap; }
+    #title { flex: 1 0 100%; }
+    #left:not(:has([data-testid=user])) { height: 22vh; }
     #columns:has(#right) #left, #columns:has(#right) #right { height: 36vh; }
-    #send, #stop { max-width: none; }
     #examples button { min-width: 45% !important; }
+    #composer { background: var(--body-background-fill); bottom: 0; flex-wrap: nowrap;
+        padding-bottom: 6px; position: sticky; z-index: 5; }
 }
 """
+"""Examples go when a conversation has begun; colours reach a contrast of 4.5 to 1."""
 
 _SPEAK = "(language) => { document.documentElement.lang = language; return [language]; }"
 """So that a screen reader reads the page in its language."""
@@ -243,9 +262,12 @@ class ChatPage:
         """Say what happens when somebody does something."""
         import gradio
 
-        async def edit(event: gradio.EditData, left: Any, *values: Any) -> AsyncGenerator[Any]:
+        async def edit(
+            event: gradio.EditData, left: Any, right: Any, *values: Any
+        ) -> AsyncGenerator[Any]:
             place = event.index if isinstance(event.index, int) else event.index[0]
-            async with aclosing(self.edit(place, str(event.value), left, values)) as updates:
+            changed = self.edit(place, str(event.value), left, right, values)
+            async with aclosing(changed) as updates:
                 async for update in updates:
                     yield update
 
@@ -267,15 +289,15 @@ class ChatPage:
                 example.click(self.ask, [example, *columns, *controls], **long)
                 for example in self._examples
             ),
-            self._left.retry(self.retry, [self._left, *controls], **long),
-            self._left.edit(edit, [self._left, *controls], **long),
+            self._left.retry(self.retry, [*columns, *controls], **long),
+            self._left.edit(edit, [*columns, *controls], **long),
         ]
         short: dict[str, Any] = {**quiet, "queue": False}
         self._stop.click(
             self.stop, [*columns, self._language],
             [*columns, self._send, self._stop], cancels=answering, **short,
         )  # fmt: skip
-        self._left.undo(self.undo, self._left, [self._box, self._left], **short)
+        self._left.undo(self.undo, columns, [self._box, *columns], **short)
         for clears in (self._new.click, self._left.clear):
             clears(lambda: ([], [], ""), None, [*columns, self._box], **short)
         self._model.change(lambda name: gradio.update(label=name), self._model, self._left, **short)
@@ -286,42 +308,42 @@ class ChatPage:
         self.blocks.load(None, None, self._language, js=_GREET)
 
     async def ask(self, text: str, left: Any, right: Any, *values: Any) -> AsyncGenerator[Any]:
-        """Answer what was written, by one model or by two."""
-        choices = Choices(*values)
+        """Answer what was written."""
         if not text.strip():
             return
-        sides = [(self._left, choices.model, histories.asking(left, text))]
-        if choices.other:
-            sides.append((self._right, choices.other, histories.asking(right, text)))
         yield {self._box: ""}
-        async with aclosing(self._run(sides, choices)) as updates:
+        columns = histories.asking(left, text), histories.asking(right, text)
+        async with aclosing(self._run(*columns, Choices(*values))) as updates:
             async for update in updates:
                 yield update
 
-    async def retry(self, left: Any, *values: Any) -> AsyncGenerator[Any]:
+    async def retry(self, left: Any, right: Any, *values: Any) -> AsyncGenerator[Any]:
         """Answer the last question again."""
-        choices = Choices(*values)
-        asked = histories.through(left, len(left))
-        async with aclosing(self._run([(self._left, choices.model, asked)], choices)) as updates:
+        columns = histories.through(left), histories.through(right)
+        async with aclosing(self._run(*columns, Choices(*values))) as updates:
             async for update in updates:
                 yield update
 
     async def edit(
-        self, place: int, text: str, left: Any, values: Sequence[Any]
+        self, place: int, text: str, left: Any, right: Any, values: Sequence[Any]
     ) -> AsyncGenerator[Any]:
         """Answer the question at `place` as it was changed; what came after it is gone."""
-        choices = Choices(*values)
-        asked = histories.asking(histories.through(left, place)[:-1], text)
-        async with aclosing(self._run([(self._left, choices.model, asked)], choices)) as updates:
+        later = histories.later(left, place)
+        before = (histories.through(column, later)[:-1] for column in (left, right))
+        columns = (histories.asking(column, text) for column in before)
+        async with aclosing(self._run(*columns, Choices(*values))) as updates:
             async for update in updates:
                 yield update
 
     async def _run(
-        self, sides: Sequence[tuple[Any, str, list[Entry]]], choices: Choices
+        self, left: list[Entry], right: list[Entry], choices: Choices
     ) -> AsyncGenerator[Any]:
-        """Yield what changes on the page while columns are answered, with the same seed."""
+        """Yield what changes on the page while one model answers, or two with the same seed."""
         from gradio import update
 
+        sides = [(self._left, choices.model, left)]
+        if choices.other:
+            sides.append((self._right, choices.other, right))
         columns = [column for column, _, _ in sides]
         asked = [history for _, _, history in sides]
         sampling = choices.sampling.seeded()
@@ -352,10 +374,10 @@ class ChatPage:
         said = (histories.stopped(column, language) for column in (left, right))
         return (*said, update(visible=True), update(visible=False))
 
-    def undo(self, left: Any) -> tuple[str, list[Entry]]:
+    def undo(self, left: Any, right: Any) -> tuple[str, list[Entry], list[Entry]]:
         """Take the last question back into the box."""
-        asked = histories.through(left, len(left))
-        return histories.plain(asked[-1]["content"]), asked[:-1]
+        asked, other = histories.through(left), histories.through(right)
+        return histories.plain(asked[-1]["content"]), asked[:-1], other[:-1]
 
     def compare(self, other: str) -> Any:
         """Show the second column, empty, or hide it."""

@@ -75,7 +75,6 @@ class Terminal:
         self._sampling = sampling
         self._system = system
         self._said: list[Exchange] = []
-        self._out = Console(highlight=False, markup=False, soft_wrap=True)
         self._aside = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def answer(self, question: str) -> None:
@@ -184,12 +183,13 @@ class Terminal:
             async for now in growing:
                 exchange.answer = now
                 if not now.text.startswith(written):  # a refusal takes the place of the answer
-                    self._out.print("\n")
+                    sys.stdout.write("\n\n")
                     written = ""
-                self._out.print(now.text[len(written) :].translate(_CONTROL), end="")
-                self._out.file.flush()
+                sys.stdout.write(now.text[len(written) :].translate(_CONTROL))
+                sys.stdout.flush()
                 written = now.text
-        self._out.print()
+        sys.stdout.write("\n")
+        sys.stdout.flush()
 
     def _show(self, now: Progress) -> None:
         """Say what the filter decided, loudly where it did something, and how fast it was."""

@@ -31,7 +31,7 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
     "theme": ("Light / dark", "Vaalea / tumma", "हल्का / गहरा", "明 / 暗", "Sáng / tối"),
     "language": ("Language", "Kieli", "भाषा", "言語", "Ngôn ngữ"),
     "model": ("Model", "Malli", "मॉडल", "モデル", "Mô hình"),
-    "compare": ("Compare with", "Vertaa", "तुलना करें", "比較する相手", "So sánh với"),
+    "compare": ("Compare with", "Vertaa malliin", "किससे तुलना करें", "比較する相手", "So sánh với"),
     "nothing": ("(nothing)", "(ei mihinkään)", "(किसी से नहीं)", "(なし)", "(không)"),
     "settings": ("Settings", "Asetukset", "सेटिंग", "設定", "Cài đặt"),
     "system": (
