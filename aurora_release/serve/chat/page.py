@@ -329,8 +329,10 @@ class ChatPage:
     ) -> AsyncGenerator[Any]:
         """Answer the question at `place` as it was changed; what came after it is gone."""
         later = histories.later(left, place)
-        before = (histories.through(column, later)[:-1] for column in (left, right))
-        columns = (histories.asking(column, text) for column in before)
+        columns = (
+            histories.asking(histories.through(left, later)[:-1], text),
+            histories.asking(histories.through(right, later)[:-1], text),
+        )
         async with aclosing(self._run(*columns, Choices(*values))) as updates:
             async for update in updates:
                 yield update
