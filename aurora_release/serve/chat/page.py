@@ -55,7 +55,10 @@ footer { display: none !important; }
 #left:not(:has([data-testid=user])) { height: 36vh; }
 .gradio-container:has(#left [data-testid=user]) #examples { display: none; }
 #composer { align-items: end; }
+#composer .form, #message { min-width: 0 !important; }
 #send, #stop { flex: 0 0 auto; }
+#columns .title > button { display: none; }
+#columns .title::before { content: "ⓘ"; }
 @media (max-width: 640px) {
     .gradio-container main { padding: 8px !important; }
     #top { flex-wrap: wrap; }
@@ -67,7 +70,8 @@ footer { display: none !important; }
         padding-bottom: 6px; position: sticky; z-index: 5; }
 }
 """
-"""Examples go when a conversation has begun; colours reach a contrast of 4.5 to 1."""
+"""Examples go when a conversation has begun; colours reach a contrast of 4.5 to 1; a note is opened
+by its title, in which Gradio puts a second button without a name."""
 
 _SPEAK = "(language) => { document.documentElement.lang = language; return [language]; }"
 """So that a screen reader reads the page in its language."""
@@ -90,7 +94,7 @@ class Choices:
     top_p: float
     max_tokens: float
     repetition_penalty: float
-    seed: float | None
+    seed: str
 
     @property
     def sampling(self) -> Sampling:
@@ -100,7 +104,7 @@ class Choices:
             top_p=min(max(self.top_p, 0.01), 1.0),
             max_tokens=max(int(self.max_tokens), 1),
             repetition_penalty=min(max(self.repetition_penalty, 0.1), 10.0),
-            seed=None if self.seed is None else int(self.seed) % 2**63,
+            seed=int(self.seed) % 2**63 if self.seed.isdecimal() else None,
         )
 
 
@@ -249,9 +253,10 @@ class ChatPage:
                     )
                 ]  # fmt: skip
                 self._seed = self._said(
-                    gradio.Number(
-                        None, label=word("en", "seed"), info=word("en", "seed_info"), precision=0,
-                        minimum=0, elem_id="seed", min_width=220,
+                    # not a Number: an empty one says 0
+                    gradio.Textbox(
+                        label=word("en", "seed"), info=word("en", "seed_info"), max_length=18,
+                        elem_id="seed", min_width=220,
                     ),
                     label="seed",
                     info="seed_info",
