@@ -9,7 +9,7 @@ from aurora_release.serve.chat.talk import Progress
 
 def decided(direction, action, category=None, score=0.03, failure=None):
     return Decision(
-        "r", 0, direction, "text", 0, 80, action, category, score, "en", ("classifier",), failure, 1.0
+        "r", 0, direction, "text", 0, 80, action, category, score, "en", ("a guard",), failure, 1.0
     )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ class Choices:
     top_p: float
     max_tokens: float
     repetition_penalty: float
-    seed: str
+    seed: str | None
 
     @property
     def sampling(self) -> Sampling:
@@ -104,7 +104,7 @@ class Choices:
             top_p=min(max(self.top_p, 0.01), 1.0),
             max_tokens=max(int(self.max_tokens), 1),
             repetition_penalty=min(max(self.repetition_penalty, 0.1), 10.0),
-            seed=int(self.seed) % 2**63 if self.seed.isdecimal() else None,
+            seed=int(self.seed) % 2**63 if self.seed and self.seed.isdecimal() else None,
         )
 
 
