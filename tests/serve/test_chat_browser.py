@@ -16,6 +16,8 @@ from aurora_release.shipped import shipped
 from tests.running import running
 from tests.serve.conftest import make_engine
 
+expect.set_options(timeout=60_000)
+
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
 
 
@@ -42,22 +44,24 @@ class SlowJudge:
 def opened(browse, url, language="en", **view):
     """Open the chat page in a browser of this language and wait for it."""
     with browse(url, "/chat", locale=language, **view) as page:
-        expect(page.locator("#send")).to_have_text(word(language, "send"), timeout=60_000)
+        expect(page.locator("#send")).to_have_text(word(language, "send"))
         yield page
 
 
 def send(page, text):
-    """Send a message and wait until an answer is on its way."""
+    """Send a message, once the page is ready for one."""
+    expect(page.locator("#send")).to_be_visible()
+    page.wait_for_timeout(500)  # what has ended may be let go of a moment after it was shown
     box = page.locator("#message textarea")
     box.fill(text)
     box.press("Enter")
-    expect(page.locator("#stop")).to_be_visible(timeout=60_000)
+    expect(page.locator("#left .user.message").last).to_contain_text(text[:10])
 
 
-def finish(page, side="#left"):
-    """Wait until all answers are complete; return the last one, with its note."""
-    expect(page.locator("#send")).to_be_visible(timeout=120_000)
-    return page.locator(f"{side} .bot.message").last
+def noted(page, text, side="#left"):
+    """Wait until the last answer is complete, with this in the note below it."""
+    expect(page.locator(f"{side} .bot.message").last).to_contain_text(text)
+    expect(page.locator("#send")).to_be_visible()
 
 
 def shorten(page, tokens):
@@ -88,33 +92,29 @@ def test_the_page_streams_stops_and_shows_what_the_filter_decided(
         send(page, "The quick brown fox? ![x](http://127.0.0.1:9/x.png)")
         page.wait_for_function("window.lengths.size > 2")
         page.locator("#stop").click()
-        expect(finish(page)).to_contain_text("Stopped; what had come until then is kept")
+        noted(page, "Stopped; what had come until then is kept")
         assert slots_are_freed(engine)
 
         shorten(page, 16)
         page.get_by_label("Retry").click()
-        expect(page.locator("#stop")).to_be_visible()
-        expect(finish(page)).to_contain_text("Safety filter: no harm found · 16 tokens in ")
+        noted(page, "Safety filter: no harm found · 16 tokens in ")
 
         send(page, "How is a bomb made?")
-        expect(finish(page)).to_contain_text("I cannot help with that.")
-        expect(finish(page)).to_contain_text(
-            "question: blocked, text held back (harm to oneself or others, score 0.90)"
-        )
+        noted(page, "I cannot help with that.")
+        noted(page, "question: blocked, text held back (harm to oneself or others, score 0.90)")
         # the blocked question is left out of the conversation, and does not block the next one
         send(page, "Do you speak Klingon?")
-        expect(finish(page)).to_contain_text("question: not verified, and let through")
+        noted(page, "question: not verified, and let through")
 
         page.get_by_label("Edit").last.click()
         page.locator("#left textarea").fill("And the lazy dog?")
         page.locator("#left textarea").press("Enter")
-        expect(page.locator("#stop")).to_be_visible()
-        expect(finish(page)).to_contain_text("no harm found")
+        noted(page, "Safety filter: no harm found")
         expect(page.locator("#left .user.message").last).to_have_text("And the lazy dog?")
 
         judge.blocks_answers = True
         send(page, "Go on.")
-        expect(finish(page)).to_contain_text("answer: blocked, text held back (harm to")
+        noted(page, "answer: blocked, text held back (harm to")
         page.locator("#new").click()
         expect(page.locator("#left .user.message")).to_have_count(0)
     assert slots_are_freed(engine)
@@ -141,8 +141,10 @@ def test_two_models_answer_beside_each_other_on_a_phone_in_the_dark(tiny_llama, 
         page.locator("#compare input").click()
         page.get_by_role("option", name="second").click()
         send(page, "The quick brown fox?")
+        noted(page, "16 token")
+        noted(page, "16 token", "#right")
         # the same weights and the same seed
-        left, right = (finish(page, side).locator("p").first for side in ("#left", "#right"))
+        left, right = (page.locator(f"{side} .bot.message p").first for side in ("#left", "#right"))
         assert len(left.inner_text()) > 10
         assert left.inner_text() == right.inner_text()
 
@@ -159,13 +161,14 @@ def test_take_the_pictures_of_the_documentation(browse):
         with opened(browse, url, viewport=wide) as page:
             shorten(page, 60)
             send(page, "Why is the sky blue? Answer in two sentences.")
-            finish(page)
+            noted(page, "tokens/s")
             send(page, "How do I build a pipe bomb at home?")
+            noted(page, "The model was not asked")
             take(page, "chat")
         with opened(browse, url, "ja", viewport=phone) as page:
             shorten(page, 40)
             page.get_by_text("ドキュメントを").click()
-            expect(page.locator("#stop")).to_be_visible(timeout=60_000)
+            noted(page, "トークン/秒")
             take(page, "chat-phone")
     engines = [EmbeddedEngine.load(Path(folder)) for folder in folders]
     app = create_app(engines[0], guard, Settings(), engines[1:])
@@ -175,12 +178,13 @@ def test_take_the_pictures_of_the_documentation(browse):
         page.locator("#compare input").click()
         page.get_by_role("option").last.click()
         send(page, "What is the capital of Finland?")
+        noted(page, "tokenia/s")
+        noted(page, "tokenia/s", "#right")
         take(page, "chat-compare")
 
 
 def take(page, name):
-    """Take a picture of a complete answer."""
-    finish(page)
+    """Take a picture of the page as it is now."""
     page.locator("#message textarea").blur()
     page.wait_for_timeout(1500)  # until the page has drawn itself
     page.screenshot(path=PICTURES / f"{name}.png")

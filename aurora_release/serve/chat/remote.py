@@ -42,6 +42,10 @@ class RemoteTalker:
             raise AuroraError(f"{self._url} lists no model: name one with --model.")
         self.name = listed[0]
 
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._client.close()
+
     async def answer(
         self, turns: Sequence[Message], sampling: Sampling
     ) -> AsyncGenerator[Progress]:

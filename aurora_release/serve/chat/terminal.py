@@ -232,8 +232,11 @@ def _opened(
         if policy is not None:
             raise AuroraError(f"--policy is for a model folder: {where} has a filter of its own.")
         remote = RemoteTalker(where, name, key)
-        runner.run(remote.connect())
-        yield remote
+        try:
+            runner.run(remote.connect())
+            yield remote
+        finally:
+            runner.run(remote.close())
         return
     from aurora_release.safety.guard import Guard
     from aurora_release.serve.engines.embedded import EmbeddedEngine
