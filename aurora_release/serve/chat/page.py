@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aurora_release.safety.taxonomy import LANGUAGES
 from aurora_release.serve.chat import history as histories
 from aurora_release.serve.chat.history import Entry
+from aurora_release.serve.chat.look import GREET, HEAD, SPEAK, STYLE, TURN_LIGHT
 from aurora_release.serve.chat.talk import LocalTalker, Sampling
 from aurora_release.serve.chat.words import EXAMPLES, NAMES, word
 from aurora_release.serve.generation import GuardedEngine
@@ -21,65 +22,6 @@ PATH = "/chat"
 
 _NOTHING = ""
 """Chosen to be compared with: no model."""
-
-_HEAD = """
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'self' 'unsafe-inline' \
-'unsafe-eval' data: blob:; form-action 'self'; object-src 'none'">
-"""
-"""Nothing is loaded from elsewhere: neither by the page nor by a picture in an answer."""
-
-_STYLE = """
-.gradio-container { max-width: 1200px !important; }
-footer { display: none !important; }
-:root {
-    --button-primary-background-fill: #c2410c;
-    --button-primary-background-fill-hover: #9a3412;
-    --button-cancel-background-fill: #b91c1c;
-    --block-info-text-color: #52525b;
-    --input-placeholder-color: #71717a;
-}
-.dark {
-    --button-primary-background-fill: #c2410c;
-    --button-cancel-background-fill: #b91c1c;
-    --block-info-text-color: #d4d4d8;
-    --input-placeholder-color: #a1a1aa;
-}
-#top { align-items: end; flex-wrap: nowrap; }
-#top .form { background: none !important; border: 0; flex: 0 0 150px; min-width: 0 !important; }
-#language { background: none; padding: 0; }
-#theme { flex: 0 0 auto; }
-#title { flex: 1 1 auto; }
-#title h1 { margin: 0; overflow-wrap: anywhere; }
-#left, #right { height: 58vh; }
-#left:not(:has([data-testid=user])) { height: 36vh; }
-.gradio-container:has(#left [data-testid=user]) #examples { display: none; }
-#composer { align-items: end; }
-#composer .form, #message { min-width: 0 !important; }
-#send, #stop { flex: 0 0 auto; }
-#columns .title > button { display: none; }
-#columns .title::before { content: "ⓘ"; }
-@media (max-width: 640px) {
-    .gradio-container main { padding: 8px !important; }
-    #top { flex-wrap: wrap; }
-    #title { flex: 1 0 100%; }
-    #left:not(:has([data-testid=user])) { height: 22vh; }
-    #columns:has(#right) #left, #columns:has(#right) #right { height: 36vh; }
-    #examples button { min-width: 45% !important; }
-    #composer { background: var(--body-background-fill); bottom: 0; flex-wrap: nowrap;
-        padding-bottom: 6px; position: sticky; z-index: 5; }
-}
-"""
-"""Examples go when a conversation has begun; colours reach a contrast of 4.5 to 1; a note is opened
-by its title, in which Gradio puts a second button without a name."""
-
-_SPEAK = "(language) => { document.documentElement.lang = language; return [language]; }"
-"""So that a screen reader reads the page in its language."""
-_GREET = f"""() => {{
-    const wanted = navigator.languages.map((language) => language.split("-")[0]);
-    return wanted.find((language) => {list(LANGUAGES)}.includes(language)) ?? "{LANGUAGES[0]}";
-}}"""
-_TURN_LIGHT = "() => { document.body.classList.toggle('dark'); }"
 
 
 @dataclass(frozen=True)
@@ -308,13 +250,15 @@ class ChatPage:
         self._model.change(lambda name: gradio.update(label=name), self._model, self._left, **short)
         self._other.change(self.compare, self._other, self._right, **short)
         said = [component for component, _ in self._words]
-        self._language.change(self.speak, self._language, said, js=_SPEAK, **short)
-        self._theme.click(None, js=_TURN_LIGHT)
-        self.blocks.load(None, None, self._language, js=_GREET)
+        self._language.change(self.speak, self._language, said, js=SPEAK, **short)
+        self._theme.click(None, js=TURN_LIGHT)
+        self.blocks.load(None, None, self._language, js=GREET)
 
-    async def ask(self, text: str, left: Any, right: Any, *values: Any) -> AsyncGenerator[Any]:
+    async def ask(
+        self, text: str | None, left: Any, right: Any, *values: Any
+    ) -> AsyncGenerator[Any]:
         """Answer what was written."""
-        if not text.strip():
+        if not text or not text.strip():
             return
         yield {self._box: ""}
         columns = histories.asking(left, text), histories.asking(right, text)
@@ -428,8 +372,8 @@ async def _mount(app: "FastAPI", models: Sequence[GuardedEngine]) -> Callable[[]
         footer_links=[],
         show_error=False,
         enable_monitoring=False,
-        css=_STYLE,
-        head=_HEAD,
+        css=STYLE,
+        head=HEAD,
     )
     mounted: Any = app.routes[-1]
     let_go: Callable[[], None] = mounted.app.stop_event.set
