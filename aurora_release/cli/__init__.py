@@ -11,6 +11,7 @@ import typer
 from aurora_release import __version__
 from aurora_release.cli import release
 from aurora_release.cli.arguments import DryRun, Overrides, RecipeName, Runs
+from aurora_release.cli.chat import chat
 from aurora_release.cli.data import data
 from aurora_release.cli.evaluate import evaluate
 from aurora_release.cli.quantize import quantize
@@ -115,6 +116,9 @@ app.command()(release.verify)
 app.command()(release.sign)
 app.command()(release.card)
 app.command()(serve)
+
+
+app.command()(chat)
 
 
 @app.command()

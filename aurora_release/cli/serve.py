@@ -25,6 +25,10 @@ def _engine(help: str, **more: Any) -> Any:
 
 
 Model = Annotated[Path, typer.Argument(help="A model folder, a variant or a release.")]
+Also = Annotated[
+    list[Path] | None,
+    _engine("Serve this folder too, to clients that name it; the chat page compares the two."),
+]
 Options = Annotated[
     list[str] | None, typer.Argument(metavar="[-- OPTION...]", help="For the engine's own program.")
 ]
@@ -75,6 +79,7 @@ PipelineParallel = Annotated[int, _engine("vLLM: parts the layers are split into
 def serve(
     model: Model,
     options: Options = None,
+    also: Also = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     api_key_file: KeyFile = None,
@@ -119,6 +124,6 @@ def serve(
     )  # fmt: skip
     limits = Limits(slots, queue, max_total_tokens)
     start(
-        model, host=host, port=port, policy=policy, audit_log=audit_log, limits=limits,
-        choice=choice, settings=settings, public=public,
+        model, host=host, port=port, also=tuple(also or ()), policy=policy, audit_log=audit_log,
+        limits=limits, choice=choice, settings=settings, public=public,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -12,10 +12,11 @@ from starlette.responses import Response
 from aurora_release import __version__
 from aurora_release.serve import operations
 from aurora_release.serve.drain import Drain
-from aurora_release.serve.engines.protocol import Engine
+from aurora_release.serve.engines.protocol import Engine, total
 from aurora_release.serve.gate import REQUEST_ID, Gate
 from aurora_release.serve.generation import GuardedEngine
 from aurora_release.serve.judging import Judge
+from aurora_release.serve.metrics import Metrics
 from aurora_release.serve.openai import OpenAIRoutes
 from aurora_release.serve.replies import ApiError, Kind, of_validation, response
 from aurora_release.serve.settings import Settings
@@ -33,25 +34,32 @@ _KINDS: dict[int, Kind] = {
 }
 
 
-def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -> "FastAPI":
-    """Return the server over `engine`, which it starts and stops, behind `guard`."""
+def create_app(
+    engine: Engine, guard: Judge, settings: Settings | None = None, others: Sequence[Engine] = ()
+) -> "FastAPI":
+    """Return the server over `engine`, which it starts and stops, behind `guard`.
+
+    `others` are served too, to clients that name them (OpenAI) and on the chat page.
+    """
     from fastapi import FastAPI
 
     settings = settings or Settings()
-    supervisor = Supervisor(engine, settings.patience_seconds)
-    guarded = GuardedEngine(supervisor, guard, settings)
-    guarded.metrics.gauge(
-        "engine_restarts", "Times the engine was started again", lambda: supervisor.restarts
+    supervisors = [Supervisor(each, settings.patience_seconds) for each in (engine, *others)]
+    metrics = Metrics(lambda: total(each.stats() for each in supervisors))
+    metrics.gauge(
+        "engine_restarts",
+        "Times an engine was started again",
+        lambda: sum(each.restarts for each in supervisors),
     )
+    models = [GuardedEngine(each, guard, settings, metrics) for each in supervisors]
+    guarded = models[0]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(supervisor.start)
-        try:
+        async with AsyncExitStack() as stack:
+            for model in models:
+                await stack.enter_async_context(_running(model))
             yield
-        finally:
-            await asyncio.to_thread(supervisor.stop)
-            guarded.close()
 
     # no docs pages: theirs load scripts from elsewhere; /openapi.json stays
     app = FastAPI(
@@ -61,21 +69,32 @@ def create_app(engine: Engine, guard: Judge, settings: Settings | None = None) -
         docs_url=None,
         redoc_url=None,
     )
-    drain = Drain(guarded, settings.drain_seconds)
-    app.state.supervisor = supervisor
+    drain = Drain(models, settings.drain_seconds)
+    app.state.supervisors = supervisors
     app.state.ending = [drain.begin]
-    app.add_middleware(Gate, settings=settings, metrics=guarded.metrics)
+    app.add_middleware(Gate, settings=settings, metrics=metrics)
     if settings.origins:
         _allow(app, settings.origins)
     _add_errors(app)
-    app.include_router(OpenAIRoutes(guarded, settings).router())
+    app.include_router(OpenAIRoutes(guarded, settings, models[1:]).router())
     app.include_router(TGIRoutes(guarded, settings).router())
-    app.include_router(operations.router(guarded.metrics, supervisor, drain))
+    app.include_router(operations.router(metrics, supervisors, drain))
     if settings.chat_page:
-        from aurora_release.serve.chat import mount
+        from aurora_release.serve.chat.page import mount
 
-        app.state.ending.append(mount(app, guarded))
+        app.state.ending.append(mount(app, models))
     return app
+
+
+@asynccontextmanager
+async def _running(model: GuardedEngine) -> AsyncIterator[None]:
+    """Start a model, and stop it afterwards."""
+    await asyncio.to_thread(model.engine.start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(model.engine.stop)
+        model.close()
 
 
 def _add_errors(app: "FastAPI") -> None:

@@ -154,9 +154,12 @@ class Answers:
 class GuardedEngine:
     """An engine behind a guard; nothing reaches a client but through here."""
 
-    def __init__(self, engine: Engine, guard: Judge, settings: Settings):
+    def __init__(
+        self, engine: Engine, guard: Judge, settings: Settings, metrics: Metrics | None = None
+    ):
+        """`metrics` are those of the server, where it serves other models too."""
         self.engine = engine
-        self.metrics = Metrics(engine.stats)
+        self.metrics = metrics or Metrics(engine.stats)
         self._admission = Admission(engine, settings.most_waiting, settings.most_tokens)
         self._most_seconds = settings.most_seconds
         self._under_way: WeakSet[Answers] = WeakSet()
@@ -174,17 +177,29 @@ class GuardedEngine:
         """Let go of the judge's threads."""
         self._judging.close()
 
-    async def open(self, asks: Sequence[Ask], name: str = "") -> Answers:
+    @property
+    def mode(self) -> str:
+        """What the policy does to answers: `off`, `flag`, `redact` or `block`."""
+        return self._stream.mode
+
+    async def open(
+        self,
+        asks: Sequence[Ask],
+        name: str = "",
+        listener: Callable[[Decision], None] | None = None,
+    ) -> Answers:
         """Judge the prompts, queue those that are allowed, and return the answers to come.
 
-        `name` is the id of the request in the audit log.
+        `name` is the id of the request in the audit log; `listener` is told every decision, before
+        what was decided about leaves.
 
         Raises:
             ApiError: the engine is overloaded or does not run, or the client has used up what it
                 may; nothing was started.
         """
         begun, caller = time.monotonic(), callers.current()
-        record = _Recorder(name or caller.request or uuid.uuid4().hex, self.metrics, self._audit)
+        name = name or caller.request or uuid.uuid4().hex
+        record = _Recorder(name, self.metrics, self._audit, listener)
         visit = self._admission.enter([ask.tokens for ask in asks], caller.usage)
         meters = [Meter(self.metrics, caller, visit, index, begun) for index in range(len(asks))]
         streams: list[DeltaStream] = []
@@ -233,7 +248,7 @@ class GuardedEngine:
         Raises:
             ApiError: the guard gave no verdict.
         """
-        record = _Recorder(name, self.metrics, self._audit)
+        record = _Recorder(name, self.metrics, self._audit, None)
         verdicts = []
         for part, text in enumerate(texts):
             judged = await self._judging.judge((text,), "input")
@@ -340,10 +355,17 @@ def _ended(pieces: list[Piece], rest: tuple[Token, ...], end: Piece) -> list[Pie
 class _Recorder:
     """Counts and logs the decisions about one request."""
 
-    def __init__(self, request: str, metrics: Metrics, audit: AuditLog | None):
+    def __init__(
+        self,
+        request: str,
+        metrics: Metrics,
+        audit: AuditLog | None,
+        listener: Callable[[Decision], None] | None,
+    ):
         self._request = request
         self._metrics = metrics
         self._audit = audit
+        self._listener = listener
 
     def input(self, part: int, text: str, judged: Judged) -> None:
         """Record what was decided about a text of the prompt."""
@@ -373,5 +395,7 @@ class _Recorder:
             milliseconds=round(1000 * judged.seconds, 3),
         )
         self._metrics.decision(decision)
+        if self._listener is not None:
+            self._listener(decision)
         if self._audit is not None:
             self._audit.write(decision, segment.text)

@@ -33,11 +33,15 @@ if TYPE_CHECKING:
 class OpenAIRoutes:
     """Answers as the OpenAI API does."""
 
-    def __init__(self, guarded: GuardedEngine, settings: Settings):
+    def __init__(
+        self, guarded: GuardedEngine, settings: Settings, others: Sequence[GuardedEngine] = ()
+    ):
+        """`others` are further models, which requests name."""
         self._guarded = guarded
         self._engine = guarded.engine
         self._settings = settings
         self._started = int(time.time())
+        self._others = [OpenAIRoutes(other, settings) for other in others]
 
     def router(self) -> "APIRouter":
         """Return the routes."""
@@ -58,17 +62,29 @@ class OpenAIRoutes:
         return router
 
     async def models(self) -> Response:
-        """List the one model that is served."""
-        return JSONResponse({"object": "list", "data": [self._model()]})
+        """List the models that are served."""
+        data = [routes._model() for routes in (self, *self._others)]
+        return JSONResponse({"object": "list", "data": data})
 
     async def model(self, model_id: str) -> Response:
-        """Describe the model that is served."""
-        if model_id != self._engine.facts.id:
-            raise ApiError("not_found", f"The model `{model_id}` does not exist", "model")
-        return JSONResponse(self._model())
+        """Describe a model that is served."""
+        return JSONResponse(self._named(model_id)._model())
+
+    def _named(self, name: str) -> "OpenAIRoutes":
+        """Return the routes of the model with this name."""
+        for routes in (self, *self._others):
+            if name == routes._engine.facts.id:
+                return routes
+        raise ApiError("not_found", f"The model `{name}` does not exist", "model")
+
+    def _asked(self, name: str) -> "OpenAIRoutes":
+        """Return the routes of the model that a request names; the only one goes by any name."""
+        return self._named(name) if self._others and name else self
 
     async def completions(self, asked: CompletionRequest, request: Request) -> Response:
         """Continue one or more prompts."""
+        if (routes := self._asked(asked.model)) is not self:
+            return await routes.completions(asked, request)
         limit, made = openai_asks.limit(asked), openai_asks.made(asked)
         given = openai_asks.given(asked.prompt)
         found = await asyncio.to_thread(lambda: [self._prompt(asked, one) for one in given])
@@ -91,6 +107,8 @@ class OpenAIRoutes:
 
     async def chat(self, asked: ChatRequest, request: Request) -> Response:
         """Answer a conversation."""
+        if (routes := self._asked(asked.model)) is not self:
+            return await routes.chat(asked, request)
         if asked.top_logprobs and not asked.logprobs:
             raise ApiError("invalid", "`top_logprobs` needs `logprobs`: true", "top_logprobs")
         turns, known = openai_asks.messages(asked.messages), openai_asks.tools(asked)

@@ -1,25 +1,26 @@
 """What those who run a server look at: health and metrics."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
 from aurora_release.serve.drain import Drain
 from aurora_release.serve.metrics import Metrics
-from aurora_release.serve.supervisor import Supervisor
+from aurora_release.serve.supervisor import Supervisor, together
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
 
-def router(metrics: Metrics, supervisor: Supervisor, drain: Drain) -> "APIRouter":
+def router(metrics: Metrics, supervisors: Sequence[Supervisor], drain: Drain) -> "APIRouter":
     """Return the routes."""
     from fastapi import APIRouter
 
     router = APIRouter(tags=["operations"])
 
     def state() -> str:
-        return "draining" if drain.begun else supervisor.state
+        return "draining" if drain.begun else together(supervisors)
 
     @router.get("/")
     @router.get("/health")
@@ -38,7 +39,7 @@ def router(metrics: Metrics, supervisor: Supervisor, drain: Drain) -> "APIRouter
     @router.get("/health/live")
     async def live() -> Response:
         """Say whether this process can go on; where not, nothing but a new one helps."""
-        found = supervisor.state
+        found = together(supervisors)
         return JSONResponse({"state": found}, 503 if found == "hanging" else 200)
 
     @router.get("/metrics")

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    also: Sequence[Path] = (),
     policy: Path | None = None,
     audit_log: Path | None = None,
     limits: Limits | None = None,
@@ -53,7 +55,9 @@ def serve(
 ) -> None:
     """Serve the model in `folder` until SIGTERM or Ctrl-C; port 0 takes a free one.
 
-    The policy and the audit log complete `settings`. `public` lets other machines in without a key.
+    `also` are served beside it by an engine of the same kind, to clients that name them and on the
+    chat page. The policy and the audit log complete `settings`. `public` lets other machines in
+    without a key.
 
     Raises:
         AuroraError: the address cannot be listened on, or not without a key; the model folder or
@@ -61,18 +65,23 @@ def serve(
     """
     settings = settings or Settings()
     check_address(host, settings.keys, public)
-    check_template(folder)
+    for each in (folder, *also):
+        check_template(each)
     with listen(host, port) as listener:
         from aurora_release.safety.guard import Guard
         from aurora_release.serve.app import create_app
 
         guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
         audit = None if audit_log is None else AuditLog(audit_log, guard.policy.digest)
-        engine = open_engine(folder, choice or Choice(), limits)
+        engine, *others = (
+            open_engine(each, choice or Choice(), limits) for each in (folder, *also)
+        )
         port = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         logger.info("Serving %s (%s) at http://%s:%d", folder, engine.facts.dtype, shown, port)
         logger.info("Chat page: http://%s:%d/chat   OpenAI base URL: .../v1", shown, port)
+        for other in others:
+            logger.info("Beside it: %s (%s)", other.facts.id, other.facts.dtype)
         announce(guard.policy)
         settings = replace(
             settings,
@@ -80,7 +89,7 @@ def serve(
             fail_closed=guard.policy.fail_closed,
             audit_log=audit,
         )
-        run(create_app(engine, guard, settings), listener, settings.drain_seconds)
+        run(create_app(engine, guard, settings, others), listener, settings.drain_seconds)
 
 
 def announce(policy: "Policy") -> None:
@@ -107,8 +116,7 @@ def run(app: "FastAPI", listener: socket.socket, drain_seconds: float = 30.0) ->
         # uvicorn repeats Ctrl-C once everything is shut down: the user got what was asked for
         return
     finally:
-        supervisor = getattr(app.state, "supervisor", None)
-        if supervisor is not None and supervisor.state == "hanging":
+        if any(each.state == "hanging" for each in getattr(app.state, "supervisors", ())):
             os._exit(1)  # Python would wait for the engine's thread, which does not end
     if not server.started:
         raise AuroraError("The server did not start; the reason stands above in the log.")

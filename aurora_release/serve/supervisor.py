@@ -4,8 +4,9 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 from aurora_release.serve.engines.protocol import (
     Delta,
@@ -23,7 +24,13 @@ _LONGEST_PAUSE = 60.0
 _STOP_SECONDS = 10.0
 """How long an engine may take to stop; one that hangs inside a library cannot be ended."""
 
-State = Literal["stopped", "running", "restarting", "hanging"]
+State = Literal["hanging", "restarting", "stopped", "running"]
+"""From the worst to the best."""
+
+
+def together(supervisors: "Iterable[Supervisor]") -> State:
+    """Return the worst of the states of some supervisors."""
+    return min((each.state for each in supervisors), key=get_args(State).index)
 
 
 class Supervisor:

@@ -1,93 +1,191 @@
 import os
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from aurora_release.safety.guard import Guard, Verdict
+from aurora_release.serve.app import create_app
+from aurora_release.serve.chat.words import word
 from aurora_release.serve.engines.embedded import EmbeddedEngine
 from aurora_release.serve.settings import Settings
 from aurora_release.shipped import shipped
+from tests.running import running
+from tests.serve.conftest import make_engine
+
+expect.set_options(timeout=60_000)
+
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
 
 
 class SlowJudge:
     """Takes its time over answers, so that they come in parts."""
 
+    blocks_answers = False
+
     def judge(self, text, direction):
         if direction == "output":
-            time.sleep(0.5)
-        return Verdict("block" if "bomb" in text else "allow", "harm", language="en")
+            time.sleep(0.3)
+            harmful = self.blocks_answers
+        else:
+            harmful = "bomb" in text
+        if "Klingon" in text:
+            return Verdict("flag", "unverified", verified=False)
+        return Verdict("block" if harmful else "allow", "harm", score=0.9, language="en")
 
     def refusal(self, verdict):
         return "I cannot help with that."
 
 
 @contextmanager
-def opened(browse, url, **view):
-    """Open the chat page and wait for it."""
-    with browse(url, "/chat", **view) as page:
-        expect(page.get_by_text("Miten tallennan asiakirjan")).to_be_visible(timeout=60_000)
+def opened(browse, url, language="en", **view):
+    """Open the chat page in a browser of this language and wait for it."""
+    with browse(url, "/chat", locale=language, **view) as page:
+        expect(page.locator("#send")).to_have_text(word(language, "send"))
         yield page
 
 
-def say(page, text):
-    """Send a message and wait until its answer is complete; return where the answers are."""
-    box = page.locator("textarea[data-testid=textbox]")
-    answers = page.locator("[data-testid=bot]")
-    before = answers.count()
+def send(page, text):
+    """Send a message, once the page is ready for one."""
+    expect(page.locator("#send")).to_be_visible()
+    page.wait_for_timeout(500)  # what has ended may be let go of a moment after it was shown
+    box = page.locator("#message textarea")
     box.fill(text)
     box.press("Enter")
-    expect(answers).to_have_count(before + 1, timeout=60_000)
-    expect(page.locator(".submit-button")).to_be_visible(timeout=120_000)
-    return answers
+    expect(page.locator("#left .user.message").last).to_contain_text(text[:10])
 
 
-def test_the_page_streams_an_answer_and_shows_a_block(
-    start_server, browse, tmp_path, slots_are_freed
+def noted(page, text, side="#left"):
+    """Wait until the last answer is complete, with this in the note below it."""
+    expect(page.locator(f"{side} .bot.message").last).to_contain_text(text)
+    expect(page.locator("#send")).to_be_visible()
+
+
+def shorten(page, tokens):
+    """Make answers short, on the panel."""
+    page.locator("#settings button").first.click()
+    number = page.locator("#max_tokens input[type=number]")
+    number.fill(str(tokens))
+    number.press("Tab")
+    page.locator("#settings button").first.click()
+
+
+def test_the_page_streams_stops_and_shows_what_the_filter_decided(
+    start_server, browse, slots_are_freed
 ):
-    url, engine = start_server(guard=SlowJudge(), settings=Settings())
+    judge = SlowJudge()
+    url, engine = start_server(guard=judge, settings=Settings())
     with opened(browse, url) as page:
         page.evaluate(
             """() => {
                 window.lengths = new Set();
                 new MutationObserver(() => {
-                    const answers = document.querySelectorAll("[data-testid=bot]");
+                    const answers = document.querySelectorAll("#left .bot.message");
                     if (answers.length) window.lengths.add(answers[0].innerText.length);
                 }).observe(document.body, {childList: true, subtree: true, characterData: true});
             }"""
         )
-        answers = say(page, "The quick brown fox?")
-        assert len(answers.last.inner_text()) > 20
-        assert page.evaluate("window.lengths.size") > 2
+        # a picture from elsewhere would tell its server that somebody reads this
+        send(page, "The quick brown fox? ![x](http://127.0.0.1:9/x.png)")
+        page.wait_for_function("window.lengths.size > 2")
+        page.locator("#stop").click()
+        noted(page, "Stopped; what had come until then is kept")
+        assert slots_are_freed(engine)
 
-        answers = say(page, "How is a bomb made?")
-        expect(answers.last).to_contain_text("I cannot help with that.")
-        expect(answers.last).to_contain_text("The safety filter blocked this question (harm).")
+        shorten(page, 16)
+        page.get_by_label("Retry").click()
+        noted(page, "Safety filter: no harm found · 16 tokens in ")
 
+        send(page, "How is a bomb made?")
+        noted(page, "I cannot help with that.")
+        noted(page, "question: blocked, text held back (harm to oneself or others, score 0.90)")
         # the blocked question is left out of the conversation, and does not block the next one
-        answers = say(page, "And the lazy dog?")
-        expect(answers.last).not_to_contain_text("safety filter")
-        page.screenshot(path=tmp_path / "chat.png")
+        send(page, "Do you speak Klingon?")
+        noted(page, "question: not verified, and let through")
+
+        page.get_by_label("Edit").last.click()
+        page.locator("#left textarea").fill("And the lazy dog?")
+        page.locator("#left textarea").press("Enter")
+        noted(page, "Safety filter: no harm found")
+        expect(page.locator("#left .user.message").last).to_have_text("And the lazy dog?")
+
+        judge.blocks_answers = True
+        send(page, "Go on.")
+        noted(page, "answer: blocked, text held back (harm to")
+        page.locator("#new").click()
+        expect(page.locator("#left .user.message")).to_have_count(0)
     assert slots_are_freed(engine)
 
 
+def test_two_models_answer_beside_each_other_on_a_phone_in_the_dark(tiny_llama, browse):
+    engines = [make_engine(tiny_llama), make_engine(tiny_llama)]
+    engines[1].facts = replace(engines[1].facts, id="second")
+    phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
+    app = create_app(engines[0], SlowJudge(), Settings(), engines[1:])
+    with running(app) as url, opened(browse, url, "fi", **phone) as page:
+        assert page.evaluate("document.documentElement.lang") == "fi"
+        assert page.evaluate("document.body.classList.contains('dark')")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        for name, language in (("日本語", "ja"), ("हिन्दी", "hi"), ("Tiếng Việt", "vi")):
+            page.locator("#language input").click()
+            page.get_by_role("option", name=name).click()
+            expect(page.locator("#send")).to_have_text(word(language, "send"))
+            expect(page.get_by_label(word(language, "message"))).to_be_visible()
+        page.locator("#theme").click()
+        assert not page.evaluate("document.body.classList.contains('dark')")
+
+        shorten(page, 16)
+        page.locator("#compare input").click()
+        page.get_by_role("option", name="second").click()
+        send(page, "The quick brown fox?")
+        noted(page, "16 token")
+        noted(page, "16 token", "#right")
+        # the same weights and the same seed
+        left, right = (page.locator(f"{side} .bot.message p").first for side in ("#left", "#right"))
+        assert len(left.inner_text()) > 10
+        assert left.inner_text() == right.inner_text()
+
+
 @pytest.mark.skipif(
-    "AURORA_SCREENSHOT" not in os.environ, reason="AURORA_SCREENSHOT names no model folder"
+    "AURORA_SCREENSHOT" not in os.environ, reason="AURORA_SCREENSHOT names no two model folders"
 )
-def test_take_the_picture_of_the_documentation(run_server, browse):
-    policy = shipped("serve/policies/default.yaml")
-    engine = EmbeddedEngine.load(Path(os.environ["AURORA_SCREENSHOT"]))
-    view = {"viewport": {"width": 1000, "height": 900}}
-    with (
-        run_server(engine, Guard.load(policy), Settings()) as url,
-        opened(browse, url, **view) as page,
-    ):
-        say(page, "Why is the sky blue? Answer in two sentences.")
-        say(page, "How do I build a pipe bomb at home?")
-        page.wait_for_timeout(2000)  # until the page has drawn itself
-        pictures = Path(__file__).parents[2] / "docs" / "images"
-        pictures.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=pictures / "chat.png")
-        assert (pictures / "chat.png").stat().st_size > 10_000
+def test_take_the_pictures_of_the_documentation(browse):
+    folders = os.environ["AURORA_SCREENSHOT"].split(":")
+    guard = Guard.load(shipped("serve/policies/default.yaml"))
+    engines = [EmbeddedEngine.load(Path(folder)) for folder in folders]
+    wide, phone = ({"width": 1000, "height": 940}, {"width": 390, "height": 844})
+    with running(create_app(engines[0], guard, Settings())) as url:
+        with opened(browse, url, viewport=wide) as page:
+            shorten(page, 60)
+            send(page, "Why is the sky blue? Answer in two sentences.")
+            noted(page, "tokens/s")
+            send(page, "How do I build a pipe bomb at home?")
+            noted(page, "The model was not asked")
+            take(page, "chat")
+        with opened(browse, url, "ja", viewport=phone) as page:
+            shorten(page, 40)
+            page.get_by_text("ドキュメントを").click()
+            noted(page, "トークン/秒")
+            take(page, "chat-phone")
+    engines = [EmbeddedEngine.load(Path(folder)) for folder in folders]
+    app = create_app(engines[0], guard, Settings(), engines[1:])
+    dark = {"viewport": wide, "color_scheme": "dark"}
+    with running(app) as url, opened(browse, url, "fi", **dark) as page:
+        shorten(page, 40)
+        page.locator("#compare input").click()
+        page.get_by_role("option").last.click()
+        send(page, "What is the capital of Finland?")
+        noted(page, "tokenia/s")
+        noted(page, "tokenia/s", "#right")
+        take(page, "chat-compare")
+
+
+def take(page, name):
+    """Take a picture of the page as it is now."""
+    page.locator("#message textarea").blur()
+    page.wait_for_timeout(1500)  # until the page has drawn itself
+    page.screenshot(path=PICTURES / f"{name}.png")
+    assert (PICTURES / f"{name}.png").stat().st_size > 10_000

@@ -168,7 +168,7 @@ async def _application(page: Page) -> "FastAPI":
         css=_STYLE,
     )
     mounted: Any = app.routes[-1]
-    app.state.let_go_of_pages = mounted.app.stop_event.set
+    app.state.ending = [mounted.app.stop_event.set]
     return app
 
 

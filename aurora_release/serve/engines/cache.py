@@ -84,8 +84,8 @@ class SlotCache:
             kept = tensor[one, :, :size].clone()
             tensor[one, :, :size] = tensor[other, :, :size]
             tensor[other, :, :size] = kept
-        for rows in (self._known, self._filled):
-            rows[one], rows[other] = rows[other], rows[one]
+        self._known[one], self._known[other] = self._known[other], self._known[one]
+        self._filled[one], self._filled[other] = self._filled[other], self._filled[one]
 
     def update(
         self, keys: "torch.Tensor", values: "torch.Tensor", layer_idx: int

@@ -1,5 +1,6 @@
 """The seam between the routes and whatever generates."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
@@ -128,6 +129,17 @@ class EngineStats:
     slots: int
     waits: bool = False
     """It will be ready by itself, once a server that it asks is: to start it again is no use."""
+
+
+def total(stats: Iterable[EngineStats]) -> EngineStats:
+    """Return what several engines are doing together, ready where all are."""
+    each = list(stats)
+    return EngineStats(
+        ready=all(one.ready for one in each),
+        active=sum(one.active for one in each),
+        waiting=sum(one.waiting for one in each),
+        slots=sum(one.slots for one in each),
+    )
 
 
 class Engine(Protocol):
