@@ -71,9 +71,7 @@ class Grammar:
 
         bits = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
         if self._matcher.is_error():
-            raise Unsuitable(
-                f"The grammar grew too big: {_first_line(self._matcher.get_error())}"
-            )
+            raise Unsuitable(f"The grammar grew too big: {_first_line(self._matcher.get_error())}")
         places = torch.arange(8, dtype=torch.uint8)
         allowed = (bits[:, None] >> places & 1).bool().flatten()[: len(scores)]
         return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
