@@ -1,9 +1,9 @@
 """What do clients see when things go wrong?
 
-`aurora serve` as it is installed, filter on, over a model of random weights; real clients over HTTP.
-Every request is counted, whatever became of it; afterwards nothing may be running or waiting. That a
-crash, a stall and a hang of the engine inside the process end requests is tested in
-tests/serve/test_supervisor.py, for they cannot be brought about from outside.
+`aurora serve` as it is installed, filter on, over a model of random weights; real clients over
+HTTP. Every request is counted, whatever became of it; afterwards nothing may be running or waiting.
+That requests end when the engine crashes, stalls or hangs inside the process is tested in
+tests/serve/test_supervisor.py: from outside this cannot be brought about.
 """
 
 import os
@@ -112,12 +112,12 @@ def _rest(url: str) -> int:
 
 
 def _write(found: dict[str, dict[str, Any]]) -> None:
-    rows = [
-        f"| {fault} | {one['clients']} | "
-        + "; ".join(f"{count} {what}" for what, count in sorted(one["saw"].items()))
-        + f" | {'the process ended' if one['under way after'] is None else one['under way after']} |"
-        for fault, one in found.items()
-    ]
+    rows = []
+    for fault, one in found.items():
+        saw = "; ".join(f"{count} {what}" for what, count in sorted(one["saw"].items()))
+        left = one["under way after"]
+        left = "the process ended" if left is None else left
+        rows.append(f"| {fault} | {one['clients']} | {saw} | {left} |")
     head = [
         "# What clients saw",
         "",
