@@ -40,7 +40,8 @@ def model(folder: Path, layers: int = 2, width: int = 64) -> Path:
     config = LlamaConfig(
         hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers,
         num_attention_heads=4, num_key_value_heads=2, vocab_size=len(fast),
-        tie_word_embeddings=True, max_position_embeddings=2048, initializer_range=0.2, eos_token_id=fast.eos_token_id,
+        tie_word_embeddings=True,
+        max_position_embeddings=2048, initializer_range=0.2, eos_token_id=fast.eos_token_id,
         bos_token_id=None,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
