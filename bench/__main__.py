@@ -10,6 +10,7 @@ from aurora_release.environment import environment
 from bench import (
     clean_memory,
     data,
+    faults,
     filter,
     gateway,
     guards,
@@ -18,6 +19,7 @@ from bench import (
     replicas,
     safety_classifier,
     seek,
+    serve_memory,
     train,
     verify,
 )
@@ -26,6 +28,7 @@ QUESTIONS = {
     "clean-memory": clean_memory.measure,
     "data": data.measure,
     "data-memory": data.memory,
+    "faults": faults.measure,
     "filter": filter.measure,
     "gateway": gateway.measure,
     "guards": guards.measure,
@@ -34,6 +37,7 @@ QUESTIONS = {
     "replicas": replicas.measure,
     "safety-classifier": safety_classifier.measure,
     "seek": seek.measure,
+    "serve-memory": serve_memory.measure,
     "train": train.measure,
     "train-1b": train.measure_1b,
     "train-options": train.measure_options,
