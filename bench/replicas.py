@@ -83,8 +83,10 @@ def _loaded(name: str, url: str, during: Callable[[], None]) -> dict[str, Any]:
     began = time.monotonic()
     with ThreadPoolExecutor(CLIENTS) as pool:
         running = [pool.submit(client, number) for number in range(CLIENTS)]
-        during()
-        over.set()
+        try:
+            during()
+        finally:
+            over.set()
         outcomes = Counter(outcome for one in running for outcome in one.result())
     return {"phase": name, "seconds": time.monotonic() - began, "outcomes": dict(outcomes)}
 
@@ -102,7 +104,7 @@ def _restart(server: Server) -> Callable[[], None]:
 
 def _answered(server: Server) -> float:
     """Return how many answers a vLLM server has begun."""
-    page = httpx.get(f"{server.url}/metrics", timeout=30).text
+    page = httpx.get(f"{server.url}/metrics", timeout=180).text
     lines = [line for line in page.splitlines() if line.startswith("vllm:prompt_tokens_total")]
     return sum(float(line.split()[-1]) for line in lines)
 
