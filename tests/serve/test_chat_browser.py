@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from aurora_release.safety.guard import Guard, Verdict
+from aurora_release.safety.policy import Stream
 from aurora_release.serve.app import create_app
 from aurora_release.serve.chat.words import word
 from aurora_release.serve.engines.embedded import EmbeddedEngine
@@ -77,7 +78,8 @@ def test_the_page_streams_stops_and_shows_what_the_filter_decided(
     start_server, browse, slots_are_freed
 ):
     judge = SlowJudge()
-    url, engine = start_server(guard=judge, settings=Settings())
+    parts = Stream(max_characters=32)
+    url, engine = start_server(guard=judge, settings=Settings(stream=parts))
     with opened(browse, url) as page:
         page.evaluate(
             """() => {

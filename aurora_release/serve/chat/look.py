@@ -37,7 +37,7 @@ footer { display: none !important; }
 #composer { align-items: end; }
 #composer .form, #message { min-width: 0 !important; }
 #send, #stop { flex: 0 0 auto; }
-#columns .title > button { display: none; }
+#columns .title button { display: none; }
 #columns .title::before { content: "ⓘ"; }
 @media (max-width: 640px) {
     .gradio-container main { padding: 8px !important; }

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager, redirect_stdout, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -244,7 +244,8 @@ def _opened(
     from aurora_release.serve.settings import Settings
 
     guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
-    engine = EmbeddedEngine.load(Path(where))
+    with redirect_stdout(sys.stderr):  # a library below prints an empty line
+        engine = EmbeddedEngine.load(Path(where))
     settings = Settings(stream=guard.policy.stream, fail_closed=guard.policy.fail_closed)
     guarded = GuardedEngine(engine, guard, settings)
     engine.start()
