@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from aurora_release import __version__
 from aurora_release.serve.engines.protocol import Engine
@@ -16,6 +16,7 @@ from aurora_release.serve.generation import GuardedEngine
 from aurora_release.serve.judging import Judge
 from aurora_release.serve.openai import OpenAIRoutes
 from aurora_release.serve.replies import ApiError, Kind, of_validation, response
+from aurora_release.serve.schemas_replies import TGIError
 from aurora_release.serve.settings import Settings
 from aurora_release.serve.tgi import TGIRoutes
 
@@ -90,8 +91,11 @@ def _add_errors(app: "FastAPI") -> None:
 def _add_operations(app: "FastAPI", guarded: GuardedEngine) -> None:
     """Add what whoever runs the server looks at."""
 
-    @app.get("/", tags=["operations"])
-    @app.get("/health", tags=["operations"])
+    unhealthy: dict[int | str, dict[str, Any]] = {503: {"model": TGIError}}
+    shown: dict[str, Any] = {"tags": ["operations"], "response_class": Response}
+
+    @app.get("/", responses=unhealthy, **shown)
+    @app.get("/health", responses=unhealthy, **shown)
     async def health() -> Response:
         """Say whether the engine runs."""
         if guarded.engine.stats().ready:
@@ -99,7 +103,7 @@ def _add_operations(app: "FastAPI", guarded: GuardedEngine) -> None:
         body = b'{"error":"unhealthy","error_type":"healthcheck"}'
         return Response(body, 503, media_type="application/json")
 
-    @app.get("/metrics", tags=["operations"])
+    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return the metrics for Prometheus."""
         return Response(guarded.metrics.page(), media_type="text/plain; version=0.0.4")
