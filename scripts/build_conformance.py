@@ -16,7 +16,7 @@ CLIENTS = {
     "with_openai": ["openai"],
     "with_hub": ["huggingface_hub"],
     "with_langchain": ["langchain-openai"],
-    "with_lm_eval": ["lm_eval[api]==0.4.13"],
+    "with_lm_eval": ["lm_eval[api]==0.4.13", "transformers"],
     "with_tgi": ["text-generation==0.7.0"],
 }
 

@@ -114,7 +114,9 @@ def _add_errors(app: "FastAPI") -> None:
         misread = isinstance(error.__cause__, UnicodeDecodeError)
         detail = "The body is not valid UTF-8." if misread else error.detail
         known = ApiError(_KINDS.get(error.status_code, "invalid"), detail)
-        return response(request.url.path, known, error.status_code)
+        reply = response(request.url.path, known, error.status_code)
+        reply.headers.update(error.headers or {})
+        return reply
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:

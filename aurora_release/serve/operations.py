@@ -1,12 +1,13 @@
 """What those who run a server look at: health and metrics."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from aurora_release.serve.drain import Drain
 from aurora_release.serve.metrics import Metrics
+from aurora_release.serve.schemas_replies import TGIError
 from aurora_release.serve.supervisor import Supervisor, together
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ def router(metrics: Metrics, supervisors: Sequence[Supervisor], drain: Drain) ->
     def state() -> str:
         return "draining" if drain.begun else together(supervisors)
 
-    @router.get("/")
-    @router.get("/health")
+    unhealthy: dict[int | str, dict[str, Any]] = {503: {"model": TGIError}}
+
+    @router.get("/", responses=unhealthy, response_class=Response)
+    @router.get("/health", responses=unhealthy, response_class=Response)
     async def health() -> Response:
         """Say whether requests are answered, as text-generation-inference and vLLM say it."""
         if state() == "running":
@@ -42,7 +45,7 @@ def router(metrics: Metrics, supervisors: Sequence[Supervisor], drain: Drain) ->
         found = together(supervisors)
         return JSONResponse({"state": found}, 503 if found == "hanging" else 200)
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def page() -> Response:
         """Return the metrics for Prometheus."""
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")

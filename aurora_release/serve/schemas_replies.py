@@ -175,7 +175,7 @@ _WRONG: dict[int | str, str] = {
     503: "The engine or the filter does not run, or fails; try again later.",
 }
 
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+_STREAM: dict[str, Any] = {"text/event-stream": {}}
 
 
 def of_openai(model: Any, streams: bool = False) -> dict[int | str, dict[str, Any]]:

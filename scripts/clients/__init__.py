@@ -1,1 +1,1 @@
-"""Real clients, each run in an environment of its own against a server: scripts.build_conformance."""
+"""Real clients, each run in an environment of its own; see scripts.build_conformance."""

@@ -6,7 +6,12 @@ from checks import report
 from langchain_openai import ChatOpenAI
 
 CHAT = ChatOpenAI(
-    base_url=f"{sys.argv[1]}/v1", api_key="none", model="x", max_tokens=80, max_retries=0
+    base_url=f"{sys.argv[1]}/v1",
+    api_key="none",
+    model="x",
+    max_tokens=200,
+    temperature=0,
+    max_retries=0,
 )
 PLACE = {
     "title": "place",

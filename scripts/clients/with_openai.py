@@ -65,7 +65,9 @@ def schema():
     """chat.completions with response_format json_schema"""
     wanted = {"type": "json_schema", "json_schema": {"name": "place", "schema": PLACE}}
     found = json.loads(
-        chat(response_format=wanted, max_completion_tokens=80).choices[0].message.content
+        chat(response_format=wanted, temperature=0, max_completion_tokens=200)
+        .choices[0]
+        .message.content
     )
     assert set(found) == {"city", "days"} and found["days"] in (1, 2, 3)
 
@@ -79,7 +81,9 @@ def any_json():
 def named():
     """chat.completions with a named tool, streamed"""
     choice = {"type": "function", "function": {"name": "weather"}}
-    chunks = chat(tools=[TOOL], tool_choice=choice, stream=True, max_completion_tokens=80)
+    chunks = chat(
+        tools=[TOOL], tool_choice=choice, stream=True, temperature=0, max_completion_tokens=200
+    )
     parts = [part for chunk in chunks for part in chunk.choices[0].delta.tool_calls or ()]
     assert parts[0].function.name == "weather"
     assert json.loads("".join(part.function.arguments for part in parts))["days"]
@@ -88,7 +92,7 @@ def named():
 def required():
     """chat.completions with tool_choice required, and the result in the next turn"""
     reply = chat(tools=[TOOL], tool_choice="required", parallel_tool_calls=False,
-                 max_completion_tokens=100).choices[0]  # fmt: skip
+                 temperature=0, max_completion_tokens=200).choices[0]  # fmt: skip
     [call] = reply.message.tool_calls
     assert reply.finish_reason == "tool_calls" and json.loads(call.function.arguments)
     told = {"role": "tool", "tool_call_id": call.id, "content": "Sunny."}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from aurora_release.safety.guard import Verdict
 from aurora_release.safety.policy import Stream
 from aurora_release.serve.audit import AuditLog
+from aurora_release.serve.channels import Form
 from aurora_release.serve.engines.protocol import (
     Delta,
     EngineError,
@@ -108,14 +109,14 @@ class Unreliable:
         return REFUSAL
 
 
-def answered(engine, judge, patience=10_000, **stream) -> list[Piece]:
+def answered(engine, judge, patience=10_000, form=Form(), **stream) -> list[Piece]:  # noqa: B008
     """Return the pieces of one answer, as many as the client waits for."""
     sizes = {**SIZES, "notices": {"en": NOTICE}, **stream}
     guarded = GuardedEngine(engine, judge, Settings(stream=Stream(**sizes)))
 
     async def read():
         request = GenerationRequest(prompt=(1,), max_new_tokens=99)
-        answers = await guarded.open([Ask(request, ("hello",))])
+        answers = await guarded.open([Ask(request, ("hello",), form)])
         found = []
         async with aclosing(answers):
             async for piece in answers:
@@ -173,6 +174,23 @@ def test_whatever_happens_no_harm_leaves(capsys):
         sys.stdout.write(f"\nserved: {tally}\n")
     assert tally["cases"] >= 400
     assert tally["leaks"] == 0
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2), st.integers(1, 9), st.sampled_from(["block", "redact"]))
+def test_no_harm_leaves_in_reasoning_or_in_what_a_tool_is_called_with(place, size, mode):
+    harm = ["", "", ""]
+    harm[place] = "\\u2620" if place == 2 else "☠"
+    call = f'{{"name": "say", "arguments": {{"a": "so {harm[2]} it is"}}}}'
+    text = f"<think>I know. {harm[0]} Yes.</think>Well. {harm[1]} So. <tool_call>{call}</tool_call>"
+    engine = ScriptedEngine([text[at : at + size] for at in range(0, len(text), size)])
+    form = Form("maybe", "tagged", ("say",))
+    pieces = answered(engine, Unreliable(), form=form, mode=mode)
+    assert not any(character in said(pieces) for character in [*HARM, "2620"])
+    blocked = mode == "block" or place == 2
+    assert (pieces[-1].blocked is not None) == blocked
+    if not blocked:
+        assert [piece.tool for piece in pieces if piece.tool] == ["say"]
 
 
 def test_a_hanging_judge_ends_the_answer_with_the_refusal():

@@ -93,9 +93,18 @@ def test_a_bias_bans_a_token_or_leaves_no_other(engine):
     assert ids(logit_bias=((77, 100.0),)) == [77] * 8
 
 
-@pytest.mark.parametrize("options", [{"typical_p": 1e-6}, {"min_p": 1.0}])
+@pytest.mark.parametrize("options", [{"typical_p": 1e-300}, {"top_p": 1e-300}, {"min_p": 1.0}])
 def test_the_narrowest_sampling_leaves_one_token(engine, options):
     def text(seed):
         return asyncio.run(answer(engine, seed=seed, **options))[0]
 
-    assert text(1) == text(2) != asyncio.run(answer(engine, seed=1))[0]
+    assert text(1) == text(2)
+    assert text(1) != asyncio.run(answer(engine, seed=1))[0]
+
+
+def test_the_coldest_temperature_takes_the_likeliest(engine):
+    async def ids(temperature):
+        request = GenerationRequest((5, 6), 8, temperature=temperature)
+        return [delta.token.id async for delta in engine.generate(request)]
+
+    assert asyncio.run(ids(1e-300)) == asyncio.run(ids(0))

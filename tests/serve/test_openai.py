@@ -190,6 +190,7 @@ def test_unknown_paths_and_methods_get_openais_error(server):
     assert httpx.get(f"{server}/v1/nothing").json()["error"]["type"] == "invalid_request_error"
     wrong = httpx.get(f"{server}/v1/completions")
     assert wrong.status_code == 405 and "message" in wrong.json()["error"]
+    assert wrong.headers["allow"] == "POST"
 
 
 def test_streams_end_with_done_and_are_not_buffered_by_proxies(server):

@@ -62,9 +62,8 @@ def test_a_named_tool_is_called_streamed_or_not(client):
 
 
 def test_some_tool_must_be_called(client):
-    reply = chat(
-        client, tools=[tool("time"), tool()], tool_choice="required", parallel_tool_calls=False
-    )
+    options = {"tools": [tool("time"), tool()], "tool_choice": "required"}
+    reply = chat(client, parallel_tool_calls=False, max_completion_tokens=400, **options)
     [call] = reply.choices[0].message.tool_calls
     assert call.function.name in ("time", "weather")
     jsonschema.validate(json.loads(call.function.arguments), PLACE)

@@ -8,6 +8,9 @@ from aurora_release.serve.engines.protocol import GenerationRequest
 if TYPE_CHECKING:
     import torch
 
+_COLDEST = 1e-4
+"""Below this temperature the likeliest token is taken: scores divided by less overflow."""
+
 
 class Sampler:
     """Draws tokens by the rules of one request, with a random generator of its own."""
@@ -42,7 +45,7 @@ class Sampler:
             logits = logits.index_add(0, self._biased, self._biases)
         if self._grammar is not None:
             logits = self._grammar.allow(logits)
-        if self._request.temperature == 0:
+        if self._request.temperature < _COLDEST:
             token = int(logits.argmax())
         else:
             token = self._draw(logits / self._request.temperature)
@@ -79,8 +82,10 @@ class Sampler:
         probabilities = logits.softmax(-1)
         if request.top_p < 1:
             ordered, order = probabilities.sort(descending=True)
-            # a token stays while the ones before it do not reach top_p, so the first always does
+            # a token stays while the ones before it do not reach top_p; the first always does, also
+            # where top_p is less than float32 can tell from 0
             outside = ordered.cumsum(-1) - ordered >= request.top_p
+            outside[0] = False
             probabilities[order[outside]] = 0
         if request.typical_p < 1:
             probabilities = _typical(probabilities, request.typical_p)
@@ -96,6 +101,7 @@ def _typical(probabilities: "torch.Tensor", mass: float) -> "torch.Tensor":
     order = (surprise - expected).abs().argsort()
     ordered = probabilities[order]
     outside = ordered.cumsum(-1) - ordered >= mass
+    outside[0] = False
     kept = probabilities.clone()
     kept[order[outside]] = 0
     return kept
