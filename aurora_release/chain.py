@@ -90,21 +90,39 @@ def tune(reference: str, overrides: tuple[str, ...], runs: Path, dry_run: bool) 
     return run(reference, overrides, runs, until=recipe.tune.name, dry_run=dry_run)
 
 
-def formats(reference: str, overrides: tuple[str, ...], runs: Path, out: Path | None) -> Path:
+def formats(
+    reference: str,
+    overrides: tuple[str, ...],
+    runs: Path,
+    out: Path | None,
+    sets: tuple[Path, ...] = (),
+    limit: int | None = None,
+    again: bool = False,
+) -> Path:
     """Make and evaluate every variant of a recipe, write the delta report, and return its folder.
+
+    `sets` are measured beside what the recipe evaluates; `again` times each format anew.
 
     Raises:
         AuroraError: the recipe has no variants.
     """
-    from aurora_release.quantize import delta
+    from aurora_release.evaluate import whole
+    from aurora_release.evaluate.measure import Settings
+    from aurora_release.quantize import cost, delta
 
     recipe, _ = recipes.load(reference, overrides)
     if not recipe.quantize:
         raise AuroraError(f"{reference} has no `quantize`: name the variants to compare.")
     run(reference, overrides, runs, until=f"evaluate-{recipe.quantize[-1].name}")
-    folder = out or runs / recipe.name / delta.FOLDER
-    delta.write(delta.delta(recipe, runs / recipe.name), folder)
-    return folder
+    made, kept = runs / recipe.name, runs / recipe.name / delta.FOLDER
+    models = {name: made / name for name in (recipe.final, *(v.name for v in recipe.quantize))}
+    if sets:
+        source, *variants = (f"{name}={folder}" for name, folder in models.items())
+        how = Settings(context=recipe.evaluate.context)
+        whole.evaluate(variants, source, sets, kept / delta.SETS, how, limit)
+    report = delta.delta(recipe, made, cost.costs(models, kept, again))
+    delta.write(report, out or kept)
+    return out or kept
 
 
 def recommend(reference: str, overrides: tuple[str, ...], runs: Path) -> str:
@@ -112,7 +130,7 @@ def recommend(reference: str, overrides: tuple[str, ...], runs: Path) -> str:
     from aurora_release.quantize import delta
 
     recipe, _ = recipes.load(reference, overrides)
-    return delta.recommend(delta.delta(recipe, runs / recipe.name, costs=False))
+    return delta.recommend(delta.delta(recipe, runs / recipe.name))
 
 
 def demo(runs: Path) -> None:

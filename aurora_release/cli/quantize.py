@@ -40,14 +40,27 @@ def quantize(
     report: Annotated[
         bool, typer.Option("--report", help="Make, measure and compare a recipe's variants.")
     ] = False,
+    sets: Annotated[
+        list[Path] | None, typer.Option(help="With --report: evaluation sets to measure as well.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items of each set.")] = None,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Time each variant again, and report.")
+    ] = False,
     recommend: Annotated[
         bool, typer.Option("--recommend", help="Name the smallest variant that passes its gates.")
     ] = False,
     runs: Runs = Path("runs"),
 ) -> None:
     """Write a smaller variant of MODEL, with its certificate in evidence.json."""
-    if report or recommend:
-        typer.echo(_compared(model, tuple(overrides or ()), runs, out, report, recommend))
+    if report or costs or recommend:
+        names = tuple(overrides or ())
+        if report or costs:
+            typer.echo(_report(model, names, runs, out, tuple(sets or ()), limit, costs))
+        if recommend:
+            from aurora_release import chain
+
+            typer.echo(chain.recommend(model, names, runs))
         return
     if method is None or out is None or overrides:
         raise AuroraError("aurora quantize MODEL --method METHOD --out FOLDER, and no KEY=VALUE.")
@@ -61,19 +74,15 @@ def quantize(
     typer.echo(summary(write(Path(model), out, _variant(method, given), calibration, runs), out))
 
 
-def _compared(
-    recipe: str, names: tuple[str, ...], runs: Path, out: Path | None, report: bool, recommend: bool
-) -> str:
-    """Return where the report lies and what is recommended, as asked for."""
+def _report(
+    recipe: str, names: tuple[str, ...], runs: Path, out: Path | None,
+    sets: tuple[Path, ...], limit: int | None, again: bool,
+) -> str:  # fmt: skip
+    """Return the report, and where it lies."""
     from aurora_release import chain
 
-    lines = []
-    if report:
-        folder = chain.formats(recipe, names, runs, out)
-        lines += [(folder / "delta.md").read_text("utf-8"), f"written to {folder}"]
-    if recommend:
-        lines.append(chain.recommend(recipe, names, runs))
-    return "\n".join(lines)
+    folder = chain.formats(recipe, names, runs, out, sets, limit, again)
+    return (folder / "delta.md").read_text("utf-8") + f"written to {folder}"
 
 
 def _variant(method: str, given: Mapping[str, object]) -> "Variant":
