@@ -1,9 +1,9 @@
 """What GPTQ through this package costs beside bare GPTQModel, in processor seconds.
 
 The same model, samples and settings, in turn, each in a fresh process: what a user's own script
-would do (load, quantize, save), and `make`, which writes a variant; the certificate, which a bare script
-does not have, is not in it. The shape is SmolLM2-135M's, weights are random: time does not depend
-on them.
+would do (load, quantize, save), and `make`, which writes a variant; the certificate, which a bare
+script does not have, is not in it. The shape is SmolLM2-135M's, weights are random: time does not
+depend on them.
 """
 
 import json

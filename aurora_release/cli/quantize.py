@@ -23,15 +23,18 @@ def quantize(
     method: Annotated[Method | None, typer.Option(help="How its weights are made smaller.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write.")] = None,
     bits: Annotated[int | None, typer.Option(help="GPTQ: 8, 4, 3 or 2; 4.")] = None,
-    group_size: Annotated[int | None, typer.Option(help="GPTQ: inputs that share a scale; 64.")] = (
-        None
-    ),
+    group_size: Annotated[
+        int | None, typer.Option(help="GPTQ, W4A16: inputs that share a scale; 64.")
+    ] = None,
     act_order: Annotated[
         bool | None, typer.Option("--act-order", help="GPTQ: the largest inputs first.")
     ] = None,
     type: Annotated[str | None, typer.Option(help="GGUF: its storage type; Q8_0.")] = None,
     importance: Annotated[
         bool | None, typer.Option("--importance", help="GGUF: weigh inputs in a K type.")
+    ] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="compressed-tensors: W4A16 or W8A8; W4A16.")
     ] = None,
     calibration: Annotated[
         str | None, typer.Option(help="A file of text, or a recipe for the mixture of its run.")
@@ -69,7 +72,7 @@ def quantize(
 
     given = {
         "bits": bits, "group_size": group_size, "act_order": act_order, "type": type,
-        "importance": importance, "samples": samples,
+        "importance": importance, "scheme": scheme, "samples": samples,
     }  # fmt: skip
     typer.echo(summary(write(Path(model), out, _variant(method, given), calibration, runs), out))
 
@@ -87,12 +90,6 @@ def _report(
 
 def _variant(method: str, given: Mapping[str, object]) -> "Variant":
     """Return the recipe's part for the options; one that the method has not is refused."""
-    if method == "compressed-tensors":
-        raise AuroraError(
-            "compressed-tensors (W8A8, W4A16 for vLLM) is written by llmcompressor, which holds "
-            "transformers back: pip install llmcompressor==0.14.0.1 in an environment of its own, "
-            "and give its oneshot() the folder. Here, gptq writes 4 bits that vLLM reads."
-        )
     from pydantic import TypeAdapter, ValidationError
 
     from aurora_release.recipe import Quantization

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 GGUF = "model.gguf"
 
-_NEEDS = {"gguf": ("gguf",), "bitsandbytes": ("bitsandbytes",), "gptq": ("optimum", "gptqmodel")}
+_NEEDS = {
+    "gguf": ("gguf",), "bitsandbytes": ("bitsandbytes",), "gptq": ("optimum", "gptqmodel"),
+    "compressed-tensors": ("compressed_tensors",),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def costs(models: Mapping[str, Path], folder: Path, again: bool = False) -> dict
     key = {name: weights(model) for name, model in models.items()}
     known = json.loads(path.read_bytes()) if path.is_file() else {}
     if again or known.get("weights") != key:
-        known = {"weights": key, "costs": _in_turn(models)}
+        known = evidence.plain({"weights": key, "costs": _in_turn(models)})
         folder.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(path, evidence.canonical(known) + b"\n")
     found: dict[str, Cost | None] = known["costs"]

@@ -141,7 +141,7 @@ def _widths(source: Path) -> tuple[set[int], set[int]]:
         file: Any = safe_open(path, "np")
         shapes += [
             file.get_slice(key).get_shape()
-            for key in file.keys()
+            for key in sorted(file.keys())
             if key.removesuffix(".weight").rpartition(".")[2] not in _NOT_LINEAR
         ]
     linear = [shape for shape in shapes if len(shape) == 2]
