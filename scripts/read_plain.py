@@ -113,7 +113,7 @@ def _llama_cpp(file: Path, prompts: Any, count: int) -> Any:
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as job:
         json.dump(content, job)
         job.flush()
-        done = subprocess.run(["node", script, job.name], capture_output=True, text=True, check=True)
+        done = subprocess.run(["node", script, job.name], capture_output=True, check=True)
     return json.loads(done.stdout)["continuations"]
 
 

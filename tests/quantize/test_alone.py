@@ -12,6 +12,9 @@ from tests.test_cli import aurora
 
 def test_a_folder_is_whole_and_has_its_evidence_beside_it(tiny_llama: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
+    # what a killed command left
+    (tmp_path / ".small.partial").mkdir()
+    (tmp_path / ".small.partial" / "model.gguf").write_bytes(b"half")
     content = quantize(tiny_llama, out, Gguf(method="gguf", type="Q4_0"), None, tmp_path)
     assert evidence.read(out / "evidence.json") == json.loads(evidence.canonical(content))
     assert evidence.subject(content) == evidence.digests(out)
