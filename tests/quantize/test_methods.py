@@ -202,14 +202,13 @@ if __name__ == "__main__":
 def test_a_killed_command_leaves_no_process_behind(tmp_path: Path) -> None:
     script = tmp_path / "orphan.py"
     script.write_text(ORPHAN, encoding="utf-8")
-    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    assert parent.stdout.readline() == "begun\n"
-    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    while not (works := working(children)):
-        time.sleep(0.05)
-    parent.kill()
-    parent.wait()
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "begun\n"
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        while not (works := working(children)):
+            time.sleep(0.05)
+        parent.kill()
     while any(map(alive, works)):
         time.sleep(0.05)
 
