@@ -63,7 +63,8 @@ def measure() -> dict[str, Any]:
                 rows[name].append(_seconds(script, source, Path(scratch)))
     ratios = [ours / bare for bare, ours in zip(rows["bare"], rows["ours"], strict=True)]
     return {
-        "layers": LAYERS, "samples": len(SAMPLES), "tokens": sum(map(len, SAMPLES)), "bits": BITS, "group": GROUP,
+        "layers": LAYERS, "samples": len(SAMPLES), "tokens": sum(map(len, SAMPLES)),
+        "bits": BITS, "group": GROUP,
         "cpu_seconds": rows, "overhead": median(ratios) - 1,
         "load_before": load, "load_after": os.getloadavg()[0],
     }  # fmt: skip
