@@ -88,8 +88,7 @@ def _write_byte_tokenizer(folder: Path, vocabulary: int) -> None:
             f"tokens take {len(tokens)}."
         )
     tokenizer = Tokenizer(models.BPE({token: id for id, token in enumerate(tokens)}, []))
-    # into words as llama.cpp would: to bytes without merges it is all one
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end,
