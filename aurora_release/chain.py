@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def train(
     recipe, beside = recipes.load(reference, overrides)
     require_divisible(recipe.train, launch.ranks)
     name = name or recipe.train.stages[-1].name
-    stages = _needed(plan(recipe, beside, launch), name)
+    stages = _needed(plan(recipe, beside, launch), (name,))
     folder = runs / recipe.name
     if dry_run:
         typer.echo(describe(recipe, beside, stages, folder, launch.ranks))
@@ -90,21 +91,40 @@ def tune(reference: str, overrides: tuple[str, ...], runs: Path, dry_run: bool) 
     return run(reference, overrides, runs, until=recipe.tune.name, dry_run=dry_run)
 
 
-def formats(reference: str, overrides: tuple[str, ...], runs: Path, out: Path | None) -> Path:
+def formats(
+    reference: str,
+    overrides: tuple[str, ...],
+    runs: Path,
+    out: Path | None,
+    sets: tuple[Path, ...] = (),
+    limit: int | None = None,
+    again: bool = False,
+) -> Path:
     """Make and evaluate every variant of a recipe, write the delta report, and return its folder.
+
+    `sets` are measured beside what the recipe evaluates; `again` times each format anew.
 
     Raises:
         AuroraError: the recipe has no variants.
     """
-    from aurora_release.quantize import delta
+    from aurora_release.evaluate import whole
+    from aurora_release.evaluate.measure import Settings
+    from aurora_release.quantize import cost, delta
 
-    recipe, _ = recipes.load(reference, overrides)
+    recipe, beside = recipes.load(reference, overrides)
     if not recipe.quantize:
         raise AuroraError(f"{reference} has no `quantize`: name the variants to compare.")
-    run(reference, overrides, runs, until=f"evaluate-{recipe.quantize[-1].name}")
-    folder = out or runs / recipe.name / delta.FOLDER
-    delta.write(delta.delta(recipe, runs / recipe.name), folder)
-    return folder
+    made, kept = runs / recipe.name, runs / recipe.name / delta.FOLDER
+    models = {name: made / name for name in (recipe.final, *(v.name for v in recipe.quantize))}
+    evaluations = [f"evaluate-{name}" for name in models]
+    run_stages(recipe, beside, _needed(plan(recipe, beside), evaluations), made)
+    if sets:
+        source, *variants = (f"{name}={folder}" for name, folder in models.items())
+        how = Settings(context=recipe.evaluate.context)
+        whole.evaluate(variants, source, sets, kept / delta.SETS, how, limit)
+    report = delta.delta(recipe, made, cost.costs(models, kept, again))
+    delta.write(report, out or kept)
+    return out or kept
 
 
 def recommend(reference: str, overrides: tuple[str, ...], runs: Path) -> str:
@@ -112,7 +132,7 @@ def recommend(reference: str, overrides: tuple[str, ...], runs: Path) -> str:
     from aurora_release.quantize import delta
 
     recipe, _ = recipes.load(reference, overrides)
-    return delta.recommend(delta.delta(recipe, runs / recipe.name, costs=False))
+    return delta.recommend(delta.delta(recipe, runs / recipe.name))
 
 
 def demo(runs: Path) -> None:
@@ -207,10 +227,10 @@ def results(stages: list[Stage], folder: Path) -> str:
     return table(measured) if measured else ""
 
 
-def _needed(stages: list[Stage], name: str) -> list[Stage]:
-    """Return a stage and those it is made from, in order."""
-    _known((name,), stages)
-    needed = {name}
+def _needed(stages: list[Stage], names: Sequence[str]) -> list[Stage]:
+    """Return stages and those they are made from, in order."""
+    _known(names, stages)
+    needed = set(names)
     for stage in reversed(stages):
         if stage.name in needed:
             needed |= set(stage.after)
@@ -225,7 +245,7 @@ def _until(stages: list[Stage], name: str | None) -> list[Stage]:
     return stages[: last + 1]
 
 
-def _known(names: tuple[str, ...], stages: list[Stage]) -> None:
+def _known(names: Sequence[str], stages: list[Stage]) -> None:
     known = [stage.name for stage in stages]
     for name in names:
         if name not in known:

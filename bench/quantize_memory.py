@@ -66,9 +66,11 @@ def _model(folder: Path, layers: int) -> Path:
         num_attention_heads=16, max_position_embeddings=512, tie_word_embeddings=True,
     )  # fmt: skip
     _write_byte_tokenizer(folder, config.vocab_size)
-    # the one split into words that llama.cpp knows
+    # the one split into words that llama.cpp knows, and a merge, without which it reads no file
     tokenizer = json.loads((folder / "tokenizer.json").read_bytes())
     tokenizer["pre_tokenizer"]["use_regex"] = True
+    tokenizer["model"]["vocab"]["ab"] = config.vocab_size - 1
+    tokenizer["model"]["merges"] = [["a", "b"]]
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     torch.manual_seed(0)
     model = LlamaForCausalLM(config).to(torch.bfloat16)

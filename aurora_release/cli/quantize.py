@@ -23,15 +23,18 @@ def quantize(
     method: Annotated[Method | None, typer.Option(help="How its weights are made smaller.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write.")] = None,
     bits: Annotated[int | None, typer.Option(help="GPTQ: 8, 4, 3 or 2; 4.")] = None,
-    group_size: Annotated[int | None, typer.Option(help="GPTQ: inputs that share a scale; 64.")] = (
-        None
-    ),
+    group_size: Annotated[
+        int | None, typer.Option(help="GPTQ, W4A16: inputs that share a scale; 64.")
+    ] = None,
     act_order: Annotated[
         bool | None, typer.Option("--act-order", help="GPTQ: the largest inputs first.")
     ] = None,
     type: Annotated[str | None, typer.Option(help="GGUF: its storage type; Q8_0.")] = None,
     importance: Annotated[
         bool | None, typer.Option("--importance", help="GGUF: weigh inputs in a K type.")
+    ] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="compressed-tensors: W4A16 or W8A8; W4A16.")
     ] = None,
     calibration: Annotated[
         str | None, typer.Option(help="A file of text, or a recipe for the mixture of its run.")
@@ -40,14 +43,27 @@ def quantize(
     report: Annotated[
         bool, typer.Option("--report", help="Make, measure and compare a recipe's variants.")
     ] = False,
+    sets: Annotated[
+        list[Path] | None, typer.Option(help="With --report: evaluation sets to measure as well.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items of each set.")] = None,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Time each variant again, and report.")
+    ] = False,
     recommend: Annotated[
         bool, typer.Option("--recommend", help="Name the smallest variant that passes its gates.")
     ] = False,
     runs: Runs = Path("runs"),
 ) -> None:
     """Write a smaller variant of MODEL, with its certificate in evidence.json."""
-    if report or recommend:
-        typer.echo(_compared(model, tuple(overrides or ()), runs, out, report, recommend))
+    if report or costs or recommend:
+        names = tuple(overrides or ())
+        if report or costs:
+            typer.echo(_report(model, names, runs, out, tuple(sets or ()), limit, costs))
+        if recommend:
+            from aurora_release import chain
+
+            typer.echo(chain.recommend(model, names, runs))
         return
     if method is None or out is None or overrides:
         raise AuroraError("aurora quantize MODEL --method METHOD --out FOLDER, and no KEY=VALUE.")
@@ -56,34 +72,24 @@ def quantize(
 
     given = {
         "bits": bits, "group_size": group_size, "act_order": act_order, "type": type,
-        "importance": importance, "samples": samples,
+        "importance": importance, "scheme": scheme, "samples": samples,
     }  # fmt: skip
     typer.echo(summary(write(Path(model), out, _variant(method, given), calibration, runs), out))
 
 
-def _compared(
-    recipe: str, names: tuple[str, ...], runs: Path, out: Path | None, report: bool, recommend: bool
-) -> str:
-    """Return where the report lies and what is recommended, as asked for."""
+def _report(
+    recipe: str, names: tuple[str, ...], runs: Path, out: Path | None,
+    sets: tuple[Path, ...], limit: int | None, again: bool,
+) -> str:  # fmt: skip
+    """Return the report, and where it lies."""
     from aurora_release import chain
 
-    lines = []
-    if report:
-        folder = chain.formats(recipe, names, runs, out)
-        lines += [(folder / "delta.md").read_text("utf-8"), f"written to {folder}"]
-    if recommend:
-        lines.append(chain.recommend(recipe, names, runs))
-    return "\n".join(lines)
+    folder = chain.formats(recipe, names, runs, out, sets, limit, again)
+    return (folder / "delta.md").read_text("utf-8") + f"written to {folder}"
 
 
 def _variant(method: str, given: Mapping[str, object]) -> "Variant":
     """Return the recipe's part for the options; one that the method has not is refused."""
-    if method == "compressed-tensors":
-        raise AuroraError(
-            "compressed-tensors (W8A8, W4A16 for vLLM) is written by llmcompressor, which holds "
-            "transformers back: pip install llmcompressor==0.14.0.1 in an environment of its own, "
-            "and give its oneshot() the folder. Here, gptq writes 4 bits that vLLM reads."
-        )
     from pydantic import TypeAdapter, ValidationError
 
     from aurora_release.recipe import Quantization

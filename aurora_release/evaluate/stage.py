@@ -34,7 +34,7 @@ def evaluate(job: Job, of: str) -> dict[str, Any]:
 
     seconds: dict[str, float] = {}
     with _timed(seconds, "load"):
-        loaded = load(job.before[of])
+        loaded = load(job.before[of], unpacked=True)
     heldout = job.before["clean"] / "heldout"
     with _timed(seconds, "bits"):
         bits = _bits(job.recipe, heldout, loaded)

@@ -81,7 +81,7 @@ def _subject(reference: str, server: Server, exact: bool) -> Subject | Known:
     if measured is not None:
         return Known(name, measured)
     template = _template(folder)
-    return Subject(name, weights(folder), template, partial(load, folder, exact))
+    return Subject(name, weights(folder), template, partial(load, folder, exact, unpacked=True))
 
 
 def _served(name: str, url: str, server: Server) -> Subject:

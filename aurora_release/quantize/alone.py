@@ -15,7 +15,7 @@ from aurora_release.quantize.certificate import weights
 from aurora_release.quantize.make import Variant, calibrated, check
 from aurora_release.quantize.parity import read_domains
 from aurora_release.quantize.stage import measure
-from aurora_release.recipe import Gguf, Gptq
+from aurora_release.recipe import Int8, Nf4
 from aurora_release.recipe import load as load_recipe
 from aurora_release.shipped import shipped
 
@@ -67,7 +67,7 @@ def _calibration(
         if reference:
             raise AuroraError(f"--calibration: {variant.method} takes none; leave it out.")
         return None
-    assert isinstance(variant, (Gptq, Gguf))
+    assert not isinstance(variant, (Nf4, Int8))
     if reference is None:
         raise AuroraError(
             f"{variant.method} is calibrated on text: --calibration FILE (.jsonl or plain), or "

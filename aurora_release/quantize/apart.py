@@ -4,10 +4,12 @@ import logging
 import multiprocessing
 import os
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ def apart(function: Callable[..., None], *arguments: Any, **options: Any) -> int
 
 def _quiet(output: str, level: int) -> None:
     """Send everything a library prints to a file, whichever way it prints; our log still speaks."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     voice = os.fdopen(os.dup(2), "w", encoding="utf-8")
     file = os.open(output, os.O_WRONLY | os.O_APPEND)
     os.dup2(file, 1)
@@ -50,6 +53,14 @@ def _quiet(output: str, level: int) -> None:
     configure(stream=voice)
     logging.getLogger("aurora_release").setLevel(level)
     warnings.simplefilter("ignore")
+
+
+def _end_with_parent() -> None:
+    """End when the parent was killed: what is left behind would write into its next attempt."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 def _measured(

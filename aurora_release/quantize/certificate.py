@@ -34,7 +34,7 @@ def certificate(
     Raises:
         AuroraError: tokenizer or chat template differ: such a variant must not be released.
     """
-    original, changed = load(source), load(variant)
+    original, changed = load(source), load(variant, unpacked=True)
     cut = strings(domains)
     result = {
         "tokenizer_equal": _equal_tokenizations(original, variant, changed, cut),

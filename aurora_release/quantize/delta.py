@@ -1,9 +1,7 @@
 """The delta report: what each format of a model costs and what it loses, against its source."""
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +10,23 @@ from aurora_release.errors import AuroraError
 from aurora_release.evaluate.compare import compare, paired_difference
 from aurora_release.evaluate.redteam.steps import REPLIES
 from aurora_release.quantize.certificate import weights
-from aurora_release.quantize.cost import cost
 from aurora_release.recipe import Recipe
 from aurora_release.safety.refusals import is_refusal
 
-log = logging.getLogger(__name__)
-
 FOLDER = "delta"
+SETS = "sets"
+"""Where in that folder the evaluations on sets lie, a folder a format."""
 JSON = "delta.json"
 Facts = dict[str, Any]
+Request = tuple[str, str, str]
+"""Id, language and kind."""
+_KINDS = ("harmful", "benign")
 
 
-def delta(recipe: Recipe, run: Path, costs: bool = True) -> Facts:
+def delta(recipe: Recipe, run: Path, costs: Mapping[str, Facts | None] | None = None) -> Facts:
     """Return the report of every variant of a run that was evaluated, as JSON.
 
-    With `costs`, each model is loaded and timed.
+    `costs` are those of `cost.costs`. What evaluations on sets have left in the run is in it too.
 
     Raises:
         AuroraError: the trained model was not evaluated, or no variant was.
@@ -39,24 +39,31 @@ def delta(recipe: Recipe, run: Path, costs: bool = True) -> Facts:
             "aurora quantize --report makes, measures and compares them."
         )
     found = {name: rows for name, rows in measured.items() if rows}
+    sets = {name: _evidence(run / FOLDER / SETS / name) for name in found}
     findings = gates.check(recipe.gates, {f"evaluate-{n}": rows for n, rows in found.items()})
+    refused = {name: _refused(run / f"evaluate-{name}" / REPLIES) for name in found}
+    source = recipe.final
     return {
         "title": recipe.title,
-        "source": recipe.final,
+        "source": source,
         "limit": recipe.gates.max_variant_rise,
         "formats": [
             {
                 "name": name,
                 "bytes": sum((run / name / file).stat().st_size for file in weights(run / name)),
-                "made": _made(run / name) if name != recipe.final else None,
-                "cost": _cost(run / name, name) if costs else None,
-                "values": _values(found[name]),
-                "against": _against(run, recipe, found, name) if name != recipe.final else None,
+                "made": _made(run / name) if name != source else None,
+                "cost": (costs or {}).get(name),
+                "values": _values(found[name], sets[name], refused[name]),
+                "changes": {} if name == source else {
+                    "held out": _changes(found[source], found[name], recipe.seed),
+                    "sets": _changes(sets[source], sets[name], recipe.seed),
+                    "refused": _refusals(refused[source], refused[name], recipe.seed),
+                },
                 "gate": _gate(findings, name),
             }
             for name in found
         ],
-    }
+    }  # fmt: skip
 
 
 def recommend(report: Mapping[str, Any]) -> str:
@@ -106,45 +113,44 @@ def _made(folder: Path) -> Facts:
     return {**{key: made[key] for key in kept if key in made}, "certificate": near}
 
 
-def _cost(folder: Path, name: str) -> Facts | None:
-    log.info("%-14s load, prefill, decode", name)
-    return cost(folder)
-
-
-def _values(rows: Mapping[str, Any]) -> Facts:
-    """Return bits per byte by source, and every other measure that the evidence has."""
-    found = {name: row["bits_per_byte"] for name, row in rows["bits_per_byte"].items()}
-    return {"bits_per_byte": found, "choice": rows.get("choice"), "code": rows.get("code")}
-
-
-def _against(run: Path, recipe: Recipe, found: Mapping[str, Any], name: str) -> Facts:
-    """Return paired changes against the source: bits, choices, programs, refusals."""
-    rows = compare(found[recipe.final], found[name], recipe.seed)
+def _values(rows: Facts, sets: Facts, refused: Mapping[Request, float]) -> Facts:
+    """Return each measure of a format by what it was measured on."""
+    choice, code = sets.get("choice", {}), sets.get("code", {})
     return {
-        "changes": [asdict(row) for row in rows],
-        "refusals": _refusals(run / f"evaluate-{recipe.final}", run / f"evaluate-{name}",
-                              recipe.seed),
-    }  # fmt: skip
+        "held out": {name: row["bits_per_byte"] for name, row in rows["bits_per_byte"].items()},
+        "sets": {n: row["bits_per_byte"] for n, row in sets.get("bits_per_byte", {}).items()},
+        "answers": {name: row["accuracy"] for name, row in choice.items()}
+        | {name: row["pass"]["pass@1"] for name, row in code.items()},
+        "refused": {
+            kind: sum(answers) / len(answers)
+            for kind in _KINDS
+            if (answers := [value for key, value in refused.items() if key[2] == kind])
+        },
+    }
 
 
-def _refusals(before: Path, after: Path, seed: int) -> Facts:
-    """Return shares of harmful and harmless requests refused, and the paired difference."""
-    old, new = _replies(before / REPLIES), _replies(after / REPLIES)
-    result = {}
-    for kind in ("harmful", "benign"):
-        ids = sorted(key for key in old.keys() & new.keys() if key[2] == kind)
-        if not ids:
-            continue
-        was, now = ([found[key] for key in ids] for found in (old, new))
-        change, low, high = paired_difference(was, now, seed)
-        result[kind] = {
-            "of": len(ids), "before": sum(was), "after": sum(now),
-            "change": change, "low": low, "high": high,
-        }  # fmt: skip
-    return result
+def _changes(before: Facts, after: Facts, seed: int) -> Facts:
+    """Return {set, or `all` of a language: its paired change}."""
+    return {
+        row.what: {"change": row.change, "low": row.low, "high": row.high, "items": row.items}
+        for row in compare(before, after, seed)
+        if row.measure != "accuracy per character"
+    }
 
 
-def _replies(path: Path) -> dict[tuple[str, str, str], float]:
+def _refusals(before: Mapping[Request, float], after: Mapping[Request, float], seed: int) -> Facts:
+    """Return the paired change of the share of harmful and of harmless requests refused."""
+    rows = {}
+    for kind in _KINDS:
+        both = sorted(key for key in before.keys() & after.keys() if key[2] == kind)
+        if both:
+            was, now = ([found[key] for key in both] for found in (before, after))
+            change, low, high = paired_difference(was, now, seed)
+            rows[kind] = {"change": change, "low": low, "high": high, "items": len(both)}
+    return rows
+
+
+def _refused(path: Path) -> dict[Request, float]:
     """Return whether each plain request was refused, by id, language and kind."""
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():

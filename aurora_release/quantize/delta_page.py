@@ -13,111 +13,107 @@ Row = Mapping[str, Any]
 def markdown(report: Mapping[str, Any]) -> str:
     """Return the report as a page of tables."""
     rows = report["formats"]
-    sources = list(rows[0]["values"]["bits_per_byte"])
     limit = report["limit"]
-    rule = "" if limit is None else f" The gate is a rise of {limit:.0%} on any source."
+    rule = "" if limit is None else f" The gate is a rise of {limit:.0%} on any held-out source."
+    tables = [_table("format", _COSTS, {row["name"]: _cost(row) for row in rows})]
+    for kind, title in _TITLES.items():
+        names = list(rows[0]["values"][kind])
+        if names:
+            cells = {row["name"]: [_cell(row, kind, name) for name in names] for row in rows}
+            tables.append(_table(title, names, cells))
+    near = {row["name"]: _near(row) for row in rows[1:]}
+    tables.append(_table("certificate", _NEAR, near))
     return "\n".join([
         f"# {report['title']}: what each format costs",
         "",
-        f"Changes are against `{report['source']}`, with 95 % intervals over the same documents or "
-        f"requests.{rule}",
+        f"In brackets the change from `{report['source']}`, with its 95 % interval over the same "
+        f"documents, items or requests.{rule}",
         "",
-        "| format | MB | peak memory MB | load s | prefill | decode, batch 1 | batch 8 | runs in |",
-        "|---|---|---|---|---|---|---|---|",
-        *(_table(_costs(row)) for row in rows),
+        tables[0],
+        _how(rows),
         "",
-        "Prefill and decode are tokens a second of processor time on one thread (of the clock on a "
-        "GPU); memory is the process's, with its libraries.",
-        "",
-        f"| bits per byte | {' | '.join(sources)} | gate |",
-        "|---|" + "---|" * (len(sources) + 1),
-        *(_table(_bits(row, sources)) for row in rows),
-        "",
-        "| format | harmful refused | harmless refused | choices | programs | same next token | "
-        "greedy agreement |",
-        "|---|---|---|---|---|---|---|",
-        *(_table(_answers(row)) for row in rows),
-        "",
+        *tables[1:],
     ])  # fmt: skip
 
 
-def _table(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+_COSTS = ("MB", "memory MB", "load s", "prefill", "decode, batch 1", "batch 8", "runs in", "gate")
+_TITLES = {
+    "held out": "bits per byte, held out",
+    "sets": "bits per byte, sets",
+    "answers": "right, %",
+    "refused": "refused, % of requests",
+}
+_NEAR = ("made in s", "with MB", "largest logit difference", "same next token", "greedy agreement")
 
 
-def _costs(row: Row) -> list[str]:
-    size, cost = f"{row['bytes'] / 1e6:.0f}", row["cost"]
+def _table(title: str, head: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    lines = [[title, *head], ["---"] * (len(head) + 1)]
+    lines += [[name, *cells] for name, cells in rows.items()]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _cost(row: Row) -> list[str]:
+    cost, gate = row["cost"], row["gate"]
+    passes = "" if gate is None else "passes" if gate["passed"] else "fails"
+    size = f"{row['bytes'] / 1e6:.0f}"
     if cost is None:
-        return [row["name"], size, *[_MISSING] * 5, "llama.cpp"]
+        return [size, *[_MISSING] * 6, passes]
     peak = f"{cost['peak'] / 1e6:.0f}" if cost["peak"] else _MISSING
     speeds = (cost["prefill"], cost["decode"]["1"], cost["decode"]["8"])
-    return [row["name"], size, peak, f"{cost['load']:.1f}", *(f"{speed:.0f}" for speed in speeds),
-            cost["runtime"]]  # fmt: skip
+    return [size, peak, f"{cost['load']:.1f}", *(f"{speed:.0f}" for speed in speeds),
+            cost["runtime"], passes]  # fmt: skip
 
 
-def _bits(row: Row, sources: Sequence[str]) -> list[str]:
-    values, changes = row["values"]["bits_per_byte"], bits_changes(row)
-    cells = []
-    for source in sources:
-        cell = f"{values[source]:.3f}" if source in values else _MISSING
-        if source in changes:
-            change, low, high = changes[source]
-            cell += f" ({change:+.1%}, {low:+.1%} to {high:+.1%})"
-        cells.append(cell)
-    gate = row["gate"]
-    return [row["name"], *cells, "" if gate is None else "passes" if gate["passed"] else "fails"]
+def _how(rows: Sequence[Row]) -> str:
+    """Return how speed and memory were measured, and how busy the machine was."""
+    each = [found for row in rows if row["cost"] for found in row["cost"]["rounds"]]
+    if not each:
+        return "Memory and speed were not measured."
+    loads = [found["machine_load"] for found in each]
+    return (
+        "Prefill and decode are tokens a second of processor time on one thread (of the clock on a "
+        "GPU), load is such seconds, memory is the process's peak with its libraries: medians of "
+        f"{max(len(row['cost']['rounds']) for row in rows if row['cost'])} rounds over all formats "
+        f"in turn, at a load of {min(loads):.1f} to {max(loads):.1f}."
+    )
 
 
-def bits_changes(row: Row) -> dict[str, tuple[float, float, float]]:
-    """Return {source: change of bits per byte and its interval}."""
-    return {
-        change["what"]: (change["change"], change["low"], change["high"])
-        for change in (row["against"] or {"changes": ()})["changes"]
-        if change["measure"] == "bits per byte" and change["what"] in row["values"]["bits_per_byte"]
-    }
+def _cell(row: Row, kind: str, name: str) -> str:
+    """Return a value with its change and interval; bits are relative, shares are points."""
+    value = row["values"][kind].get(name)
+    if value is None:
+        return _MISSING
+    bits = kind in ("held out", "sets")
+    text = f"{value:.3f}" if bits else f"{100 * value:.1f}"
+    found = row["changes"].get("sets" if kind == "answers" else kind, {}).get(name)
+    if found is None:
+        return text
+    change, low, high = (100 * found[key] for key in ("change", "low", "high"))
+    return f"{text} ({change:+.1f}{' %' if bits else ''}, {low:+.1f} to {high:+.1f})"
 
 
-def _answers(row: Row) -> list[str]:
-    if row["against"] is None:
-        return [row["name"], *["source"] * 6]
-    refused = row["against"]["refusals"]
-    near = row["made"]["certificate"]
+def _near(row: Row) -> list[str]:
+    made, near = row["made"], row["made"]["certificate"]
     return [
-        row["name"],
-        *(_refused(refused.get(kind)) for kind in ("harmful", "benign")),
-        *(_measure(row, measure) for measure in ("accuracy", "pass@1")),
+        f"{made['seconds']:.0f}",
+        f"{made['peak_memory_bytes'] / 1e6:.0f}" if made["peak_memory_bytes"] else _MISSING,
+        f"{near['logit_difference_max']:.2f}",
         f"{near['same_next_token']:.1%}",
         f"{near['greedy_agreement']:.1%} of {near['greedy_tokens']}",
     ]
 
 
-def _refused(found: Row | None) -> str:
-    if found is None:
-        return _MISSING
-    return (
-        f"{found['after']:.0f}/{found['of']} (was {found['before']:.0f}; {found['change']:+.1%}, "
-        f"{found['low']:+.1%} to {found['high']:+.1%})"
-    )
-
-
-def _measure(row: Row, measure: str) -> str:
-    found = [change for change in row["against"]["changes"] if change["measure"] == measure]
-    return "; ".join(
-        f"{change['what']} {change['after']:.1%} ({change['change']:+.1%})" for change in found
-    ) or _MISSING  # fmt: skip
-
-
 def picture(report: Mapping[str, Any], path: Path) -> None:
     """Draw size against loss, a point for each format and a line for its interval by source."""
     rows = report["formats"][1:]
-    sources = list(report["formats"][0]["values"]["bits_per_byte"])
+    sources = list(report["formats"][0]["values"]["held out"])
     with figure(path, height=2.4 + 0.42 * len(rows) * len(sources) / 2) as axes:
         for number, source in enumerate(sources):
             shift = (number - (len(sources) - 1) / 2) * 0.8 / len(sources)
             colour = COLOURS[number % len(COLOURS)]
             for place, row in enumerate(rows):
-                if source in (changes := bits_changes(row)):
-                    change, low, high = (100 * value for value in changes[source])
+                if found := row["changes"]["held out"].get(source):
+                    change, low, high = (100 * found[key] for key in ("change", "low", "high"))
                     axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=2)
                     axes.plot(change, place + shift, "o", color=colour, markersize=6,
                               label=source if place == 0 else None)  # fmt: skip

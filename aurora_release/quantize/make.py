@@ -8,18 +8,24 @@ from aurora_release.quantize import gguf as ggufs
 from aurora_release.quantize.apart import apart
 from aurora_release.quantize.bits_and_bytes import int8, nf4
 from aurora_release.quantize.calibrate import Calibration
+from aurora_release.quantize.compressed import compressed, interpreter
 from aurora_release.quantize.folder import configuration
 from aurora_release.quantize.gptq import check_group_size, gptq
-from aurora_release.recipe import Gguf, Gptq, Int8, Nf4
+from aurora_release.recipe import Compressed, Gguf, Gptq, Int8, Nf4
 
-Variant = Nf4 | Int8 | Gptq | Gguf
+Variant = Nf4 | Int8 | Gptq | Gguf | Compressed
 
-_NEEDS = {"nf4": "bitsandbytes", "int8": "bitsandbytes", "gptq": "gptqmodel", "gguf": "gguf"}
+_NEEDS = {
+    "nf4": "bitsandbytes", "int8": "bitsandbytes", "gptq": "gptqmodel", "gguf": "gguf",
+    "compressed-tensors": "compressed_tensors",
+}  # fmt: skip
 
 
 def calibrated(variant: Variant) -> bool:
     """Return whether a variant is made with calibration text."""
-    return isinstance(variant, Gptq) or (isinstance(variant, Gguf) and variant.importance)
+    return isinstance(variant, (Gptq, Compressed)) or (
+        isinstance(variant, Gguf) and variant.importance
+    )
 
 
 def check(source: Path, variant: Variant) -> None:
@@ -36,6 +42,10 @@ def check(source: Path, variant: Variant) -> None:
         check_group_size(source, variant.group_size)
     elif isinstance(variant, Gguf):
         ggufs.check(source, variant.type, variant.importance)
+    elif isinstance(variant, Compressed):
+        interpreter()
+        if variant.scheme == "W4A16":
+            check_group_size(source, variant.group_size)
 
 
 def make(source: Path, out: Path, variant: Variant, calibration: Calibration | None) -> int | None:
@@ -56,6 +66,10 @@ def make(source: Path, out: Path, variant: Variant, calibration: Calibration | N
         return apart(nf4, source, out)
     if isinstance(variant, Int8):
         return apart(int8, source, out)
+    assert samples is not None
+    if isinstance(variant, Compressed):
+        how = variant.model_dump(include={"scheme", "group_size"})
+        return compressed(source, out, samples=samples, **how)
     return apart(
         gptq, source, out, bits=variant.bits, group_size=variant.group_size,
         act_order=variant.act_order, samples=samples,

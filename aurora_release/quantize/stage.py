@@ -10,7 +10,7 @@ from aurora_release.quantize.certificate import certificate, weights
 from aurora_release.quantize.gguf import FILE, types
 from aurora_release.quantize.make import Variant, calibrated, check, make
 from aurora_release.quantize.parity import read_domains
-from aurora_release.recipe import Gguf, Gptq
+from aurora_release.recipe import Gguf, Int8, Nf4
 from aurora_release.run import Job
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def _calibration(job: Job, variant: Variant) -> Calibration | None:
     """Return the part of the last stage's mixture that a variant is calibrated on."""
     if not calibrated(variant):
         return None
-    assert isinstance(variant, (Gptq, Gguf))
+    assert not isinstance(variant, (Nf4, Int8))
     used = calibration(job.before["data"], job.recipe, variant.samples, variant.sources)
     mixture = job.recipe.train.stages[-1].mixture
     used.warn(frozenset(languages(job.recipe, mixture)))

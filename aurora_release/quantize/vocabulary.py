@@ -94,6 +94,8 @@ def _split(source: Path, content: dict[str, Any], clean: bool) -> str:
     for key, allowed in _MODEL.items():
         if content["model"].get(key, allowed[0]) not in allowed:
             raise _refused(source, f"its model has {key} {content['model'][key]!r}")
+    if not content["model"]["merges"]:
+        raise _refused(source, "it has no merges, and llama.cpp reads no file without them")
     for name, shape, cleans in _SPLITS:
         if content["pre_tokenizer"] == shape and clean == cleans:
             return name

@@ -2,13 +2,13 @@
 
 from aurora_release.recipe.data import Clean, Data, Executor, Source
 from aurora_release.recipe.part import Part
-from aurora_release.recipe.quantize import Gguf, Gptq, Int8, Nf4, Quantization
+from aurora_release.recipe.quantize import Compressed, Gguf, Gptq, Int8, Nf4, Quantization
 from aurora_release.recipe.read import load
 from aurora_release.recipe.train import Keep, Lora, Preference, Train, TrainStage, Watch
 from aurora_release.recipe.whole import Evaluate, Gates, Model, Recipe
 
 __all__ = [
-    "Clean", "Data", "Evaluate", "Executor", "Gates", "Gguf", "Gptq", "Int8", "Keep", "Lora",
-    "Model", "Nf4", "Part", "Preference", "Quantization", "Recipe", "Source", "Train",
+    "Clean", "Compressed", "Data", "Evaluate", "Executor", "Gates", "Gguf", "Gptq", "Int8", "Keep",
+    "Lora", "Model", "Nf4", "Part", "Preference", "Quantization", "Recipe", "Source", "Train",
     "TrainStage", "Watch", "load",
 ]  # fmt: skip

@@ -53,4 +53,19 @@ class Gguf(Part):
     """Measure importance on these sources only."""
 
 
-Quantization = Annotated[Nf4 | Int8 | Gptq | Gguf, Field(discriminator="method")]
+class Compressed(Part):
+    """compressed-tensors for vLLM, by llmcompressor in an environment of its own."""
+
+    method: Literal["compressed-tensors"]
+    name: Name = "compressed"
+    scheme: Literal["W4A16", "W8A8"] = "W4A16"
+    """Bits of weights and activations; either is GPTQ, calibrated on the mixture."""
+    group_size: Count = 64
+    """Of W4A16; W8A8 has a scale for each output."""
+    samples: Count = 32
+    """Calibration samples of `data.sequence_length` tokens."""
+    sources: tuple[str, ...] = ()
+    """Calibrate on these sources only."""
+
+
+Quantization = Annotated[Nf4 | Int8 | Gptq | Gguf | Compressed, Field(discriminator="method")]

@@ -12,6 +12,9 @@ from tests.test_cli import aurora
 
 def test_a_folder_is_whole_and_has_its_evidence_beside_it(tiny_llama: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
+    # what a killed command left
+    (tmp_path / ".small.partial").mkdir()
+    (tmp_path / ".small.partial" / "model.gguf").write_bytes(b"half")
     content = quantize(tiny_llama, out, Gguf(method="gguf", type="Q4_0"), None, tmp_path)
     assert evidence.read(out / "evidence.json") == json.loads(evidence.canonical(content))
     assert evidence.subject(content) == evidence.digests(out)
@@ -39,7 +42,7 @@ def test_nothing_is_left_when_a_method_fails(tiny_llama: Path, tmp_path: Path) -
         (("--method", "nf4", "--bits", "4"), "bits: there is no such key"),
         (("--method", "gptq", "--bits", "5"), "Input should be 2, 3, 4 or 8 (it is 5)"),
         (("--method", "gguf", "--type", "Q1"), "(it is 'Q1')"),
-        (("--method", "compressed-tensors"), "pip install llmcompressor"),
+        (("--method", "compressed-tensors", "--scheme", "W2"), "'W4A16' or 'W8A8' (it is 'W2')"),
         (("--method", "nf4"), "nowhere/config.json is missing"),
     ],
 )

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.gguf import open_gguf
 from aurora_release.evaluate.load import load
+from aurora_release.quantize.certificate import certificate
 from aurora_release.quantize.gguf import gguf
 from aurora_release.quantize.vocabulary import read_tokenizer
 
@@ -149,6 +150,24 @@ def test_what_llama_cpp_would_get_wrong_is_refused(
     with pytest.raises(AuroraError, match=message):
         write(source)
     assert not list((tmp_path / "variant").iterdir())
+
+
+def test_a_tokenizer_without_merges_is_refused(
+    tiny_llama: Path, tmp_path: Path, write: Any
+) -> None:
+    content = json.loads((tiny_llama / "tokenizer.json").read_bytes())
+    content["model"]["merges"] = []
+    source = changed(tiny_llama, tmp_path / "source", "tokenizer.json", model=content["model"])
+    with pytest.raises(AuroraError, match="it has no merges"):
+        write(source)
+
+
+def test_the_exact_gelu_of_starcoder_is_near_llama_cpps(
+    tiny_bigcode: Path, tmp_path: Path, write: Any
+) -> None:
+    source = changed(tiny_bigcode, tmp_path / "source", "config.json", activation_function="gelu")
+    found = certificate(source, write(source), {"en": ["The quick fox"]}, new_tokens=2)
+    assert 0 < found["logit_difference_mean"] < 0.02
 
 
 def test_multi_head_bigcode_is_refused(tiny_bigcode: Path, tmp_path: Path, write: Any) -> None:

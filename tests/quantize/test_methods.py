@@ -2,6 +2,9 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +187,41 @@ def test_errors_of_the_other_process_come_back() -> None:
         apart(fail, "the value 3")
     with pytest.raises(AuroraError, match="was killed; most likely memory ran out"):
         apart(end)
+
+
+ORPHAN = """
+import time
+from aurora_release.quantize.apart import apart
+if __name__ == "__main__":
+    print("begun", flush=True)
+    apart(time.sleep, 600)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see children")
+def test_a_killed_command_leaves_no_process_behind(tmp_path: Path) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN, encoding="utf-8")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "begun\n"
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        while not (works := working(children)):
+            time.sleep(0.05)
+        parent.kill()
+    while any(map(alive, works)):
+        time.sleep(0.05)
+
+
+def working(children: Path) -> list[int]:
+    """Return the processes that work for another and have begun to: not the resource tracker."""
+    found = [int(pid) for pid in children.read_text(encoding="ascii").split()]
+    return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text(encoding="utf-8").rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
