@@ -29,6 +29,7 @@ def write(
         models=list(models),
         subjects=[_subject(name, found) for name, found in models.items()],
         values=values,
+        left_out=overview.left_out(models),
         base=base,
         changes=[row for name, found in comparisons.items() for row in _rows(name, found)],
         sentences=[

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from aurora_release.errors import AuroraError
+from aurora_release.evaluate.generate import Sampling
 from aurora_release.evaluate.measure import Settings
 from aurora_release.evaluate.remote import connect
 from aurora_release.evaluate.subject import Server
@@ -23,14 +24,20 @@ CHOICES = [
     {"context": "質問：狐は？\n回答：", "choices": ["素早い", "茶色", "のろまな犬"], "answer": 0},
 ]
 WORDS = [{"context": "The dog", "choices": [word], "answer": 0} for word in (" does", "kettu", "e")]
-SETTINGS = Settings(exact=True, context=64)
+ANSWERS = [{"prompt": "The quick brown fox", "answers": ["jumps"]}]
+SETTINGS = Settings(exact=True, context=64, sampling=Sampling(max_new_tokens=16))
 
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
     folder = tmp_path / "sets"
     folder.mkdir()
-    for name, rows in (("text", TEXTS), ("choice", CHOICES), ("words", WORDS)):
+    for name, rows in (
+        ("text", TEXTS),
+        ("choice", CHOICES),
+        ("words", WORDS),
+        ("answers", ANSWERS),
+    ):
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     return folder
@@ -48,6 +55,7 @@ def test_a_url_gives_what_the_folder_gives(
         other = there["bits_per_byte"][name]
         assert other["sha256"] == row["sha256"]
         assert other["per_document"]["bits"] == pytest.approx(row["per_document"]["bits"], abs=0.02)
+    assert there["written"]["answers"]["per_item"] == here["written"]["answers"]["per_item"]
     for name, row in here["choice"].items():
         assert there["choice"][name]["per_item"]["right"] == row["per_item"]["right"]
         for one, other in zip(
@@ -76,9 +84,24 @@ def test_a_server_asks_for_its_key(
     assert model.id == "tiny-llama"
 
 
-def test_a_server_that_is_not_there_is_named(tiny_llama: Path) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.1:99999", "http://"])
+def test_a_server_that_is_not_there_is_named(url: str, tiny_llama: Path) -> None:
     with pytest.raises(AuroraError, match="does not answer"):
-        connect("http://127.0.0.1:9", tiny_llama)
+        connect(url, tiny_llama)
+
+
+def test_a_page_that_is_no_model_server_is_named(server: str, tiny_llama: Path) -> None:
+    with pytest.raises(AuroraError, match="answers 404"):
+        connect(f"{server}/nowhere", tiny_llama)
+
+
+@pytest.mark.parametrize("said", [b"<html>", b"{}", b"[]", b'{"data": []}', b'{"data": [1]}'])
+def test_an_answer_of_another_protocol_is_named(
+    said: bytes, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(httpx, "request", lambda *_, **__: httpx.Response(200, content=said))
+    with pytest.raises(AuroraError, match="not as OpenAI's protocol does"):
+        connect("http://other", tiny_llama)
 
 
 def test_a_server_that_scores_no_prompts_is_named(
