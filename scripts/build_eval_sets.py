@@ -6,7 +6,8 @@ DATA holds what is published: texts of PUD (en, fi, hi), XQuAD (en, hi, vi), JSQ
 TDT, Vietnamese VTB and held-out Python; choices of ARC, PIQA, LAMBADA (as in llm-foundry) and
 JCommonsenseQA; questions of XQuAD and JSQuAD; programs of HumanEval, also line by line to be filled
 in, and MBPP. What is absent is left out, and nothing of it is kept in this repository. `next-*` is
-a choice task of our own in every language: which of four sentences ends a paragraph.
+a choice task of our own in every language: which of four sentences ends a paragraph. A set whose
+bytes are not those that our results were measured on (`evaluate/tasks/SHA256SUMS`) is named.
 """
 
 import json
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release import atomic
-from aurora_release.evidence import canonical
+from aurora_release.evidence import canonical, sha256
+from aurora_release.shipped import package_folder
 
 Rows = Iterator[tuple[str, str]]
 Items = Iterator[dict[str, Any]]
@@ -233,8 +235,17 @@ def _write(out: Path, name: str, language: str, items: Items) -> None:
     except FileNotFoundError as error:
         sys.stdout.write(f"{name:<16} left out: no {error.filename}\n")
         return
-    atomic.write_bytes(out / f"{name}.jsonl", b"".join(rows))
-    sys.stdout.write(f"{name:<16} {len(rows):5} items\n")
+    content = b"".join(rows)
+    atomic.write_bytes(out / f"{name}.jsonl", content)
+    same = sha256(content) == pinned().get(f"{name}.jsonl")
+    sys.stdout.write(f"{name:<16} {len(rows):5} items{'' if same else ', not the pinned ones'}\n")
+
+
+def pinned() -> dict[str, str]:
+    """Return the SHA-256 of every set that our results were measured on."""
+    sums = package_folder() / "evaluate" / "tasks" / "SHA256SUMS"
+    lines = (line.split() for line in sums.read_text(encoding="utf-8").splitlines())
+    return {name: digest for digest, name in lines}
 
 
 if __name__ == "__main__":
