@@ -1,5 +1,6 @@
 """A model behind a URL that speaks OpenAI's /v1/completions, with `echo` and `logprobs`."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ _NATS = 1.4426950408889634
 _PROMPTS = 8
 """Prompts of one request: what `aurora serve` takes."""
 _SECONDS = 300.0
+_TRIES, _LONGEST_WAIT = 8, 30.0
+_BUSY = (429, 503)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,13 @@ def _answer(
 
     method, headers = "GET" if asked is None else "POST", dict(headers)
     try:
-        reply = httpx.request(method, url + route, json=asked, headers=headers, timeout=_SECONDS)
+        for _ in range(_TRIES):
+            reply = httpx.request(
+                method, url + route, json=asked, headers=headers, timeout=_SECONDS
+            )
+            if reply.status_code not in _BUSY:
+                break
+            time.sleep(_wait(reply.headers.get("retry-after", "")))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise AuroraError(
             f"{url} does not answer ({error or type(error).__name__}): "
@@ -135,6 +144,11 @@ def _answer(
     except (ValueError, TypeError):
         raise _stranger(url + route) from None
     return content
+
+
+def _wait(said: str) -> float:
+    """Return the seconds after which a busy server wants to be asked again; it may not say."""
+    return min(float(said), _LONGEST_WAIT) if said.isdecimal() else 1.0
 
 
 def _listed(

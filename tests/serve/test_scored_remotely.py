@@ -99,6 +99,20 @@ def test_a_page_that_is_no_model_server_is_named(server: str, tiny_llama: Path) 
         connect(f"{server}/nowhere", tiny_llama)
 
 
+def test_a_busy_server_is_asked_again(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for a server whose queue is full at every other request."""
+    answers = [
+        httpx.Response(429, headers={"retry-after": "0"}),
+        httpx.Response(200, json={"data": [{"id": "patient"}]}),
+        httpx.Response(503, headers={"retry-after": "0"}),
+        httpx.Response(200, json={"system_fingerprint": "b6000-of-a-build"}),
+    ]
+    monkeypatch.setattr(httpx, "request", lambda *_, **__: answers.pop(0))
+    model = connect("http://busy", tiny_llama)
+    assert (model.id, model.fingerprint) == ("patient", None)
+    assert not answers
+
+
 @pytest.mark.parametrize("said", [b"<html>", b"{}", b"[]", b'{"data": []}', b'{"data": [1]}'])
 def test_an_answer_of_another_protocol_is_named(
     said: bytes, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
