@@ -4,9 +4,10 @@
 
 DATA holds what is published: texts of PUD (en, fi, hi), XQuAD (en, hi, vi), JSQuAD (ja), Finnish
 TDT, Vietnamese VTB and held-out Python; choices of ARC, PIQA, LAMBADA (as in llm-foundry) and
-JCommonsenseQA; programs of HumanEval and MBPP. What is absent is left out, and nothing of it is
-kept in this repository. `next-*` is a choice task of our own in every language: which of four
-sentences ends a paragraph.
+JCommonsenseQA; questions of XQuAD and JSQuAD; programs of HumanEval, also line by line to be filled
+in, and MBPP. What is absent is left out, and nothing of it is kept in this repository. `next-*` is
+a choice task of our own in every language: which of four sentences ends a paragraph. A set whose
+bytes are not those that our results were measured on (`evaluate/tasks/SHA256SUMS`) is named.
 """
 
 import json
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release import atomic
-from aurora_release.evidence import canonical
+from aurora_release.evidence import canonical, sha256
+from aurora_release.shipped import package_folder
 
 Rows = Iterator[tuple[str, str]]
 Items = Iterator[dict[str, Any]]
@@ -113,6 +115,29 @@ def _halves(text: str) -> tuple[str, str] | None:
     return (before.rstrip(), before[len(before.rstrip()) :] + last) if before and last else None
 
 
+def questions(data: Path, language: str) -> Items:
+    """Yield the questions of XQuAD in one language, each after its paragraph."""
+    for row in _lines(data / "eval-xquad" / f"xquad.{language}.jsonl"):
+        for each in row["qas"]:
+            yield _question(row["context"], each["id"], each["q"], [each["a"]])
+
+
+def japanese_questions(data: Path) -> Items:
+    """Yield the questions of JSQuAD's validation set, each after its paragraph."""
+    path = data / "eval-jglue" / "jsquad-v1.3.valid.json"
+    for article in json.loads(path.read_bytes())["data"]:
+        for paragraph in article["paragraphs"]:
+            text = paragraph["context"].partition("[SEP]")[2].strip()
+            for each in paragraph["qas"]:
+                answers = list(dict.fromkeys(answer["text"] for answer in each["answers"]))
+                yield _question(text, each["id"], each["question"], answers)
+
+
+def _question(text: str, identity: str, asked: str, answers: list[str]) -> dict[str, Any]:
+    prompt = f"{text}\n\nQ: {asked}\nA:"
+    return {"id": identity, "prompt": prompt, "answers": answers, "stop": ["\n"]}
+
+
 def humaneval(data: Path) -> Items:
     """Yield HumanEval: a function to complete, and what its tests call."""
     for row in _lines(data / "eval-humaneval" / "HumanEval.jsonl"):
@@ -122,6 +147,24 @@ def humaneval(data: Path) -> Items:
             "tests": f"{row['test']}\ncheck({row['entry_point']})",
             "stop": ["\nclass ", "\ndef ", "\n#", "\nif ", "\nprint("],
         }
+
+
+def infill(data: Path) -> Items:
+    """Yield every line of HumanEval's solutions that is not blank, to be filled in.
+
+    Source: Bavarian et al. 2022, arXiv:2207.14255 (single-line infilling, 1,033 items).
+    """
+    for row in _lines(data / "eval-humaneval" / "HumanEval.jsonl"):
+        lines = row["canonical_solution"].splitlines()
+        for place, line in enumerate(lines):
+            if line.strip():
+                yield {
+                    "id": f"{row['task_id']}#{place}",
+                    "prompt": "".join([row["prompt"], *(f"{each}\n" for each in lines[:place])]),
+                    "suffix": "".join(f"\n{each}" for each in lines[place + 1 :]) + "\n",
+                    "tests": f"{row['test']}\ncheck({row['entry_point']})",
+                    "stop": ["\n"],
+                }
 
 
 def mbpp(data: Path) -> Items:
@@ -154,7 +197,7 @@ def texts(data: Path) -> dict[str, tuple[str, Rows]]:
 
 
 def tasks(data: Path) -> dict[str, tuple[str, Items]]:
-    """Return every choice and code task by name, with its language."""
+    """Return every task of choices, answers and code by name, with its language."""
     return {
         "arc-easy": ("en", foundry(data, "arc_easy")),
         "piqa": ("en", foundry(data, "piqa")),
@@ -165,7 +208,12 @@ def tasks(data: Path) -> dict[str, tuple[str, Items]]:
         "next-hi": ("hi", endings(xquad(data, "hi"))),
         "next-ja": ("ja", endings(jsquad(data))),
         "next-vi": ("vi", endings(xquad(data, "vi"))),
+        "qa-en": ("en", questions(data, "en")),
+        "qa-hi": ("hi", questions(data, "hi")),
+        "qa-ja": ("ja", japanese_questions(data)),
+        "qa-vi": ("vi", questions(data, "vi")),
         "humaneval": ("code", humaneval(data)),
+        "humaneval-infill": ("code", infill(data)),
         "mbpp": ("code", mbpp(data)),
     }
 
@@ -187,8 +235,17 @@ def _write(out: Path, name: str, language: str, items: Items) -> None:
     except FileNotFoundError as error:
         sys.stdout.write(f"{name:<16} left out: no {error.filename}\n")
         return
-    atomic.write_bytes(out / f"{name}.jsonl", b"".join(rows))
-    sys.stdout.write(f"{name:<16} {len(rows):5} items\n")
+    content = b"".join(rows)
+    atomic.write_bytes(out / f"{name}.jsonl", content)
+    same = sha256(content) == pinned().get(f"{name}.jsonl")
+    sys.stdout.write(f"{name:<16} {len(rows):5} items{'' if same else ', not the pinned ones'}\n")
+
+
+def pinned() -> dict[str, str]:
+    """Return the SHA-256 of every set that our results were measured on."""
+    sums = package_folder() / "evaluate" / "tasks" / "SHA256SUMS"
+    lines = (line.split() for line in sums.read_text(encoding="utf-8").splitlines())
+    return {name: digest for digest, name in lines}
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def evaluate(
     exact: Annotated[bool, typer.Option("--exact", help="Compute in float32.")] = False,
     samples: Annotated[int, typer.Option(min=1, help="Programs for each code problem.")] = 1,
     temperature: Annotated[float, typer.Option(min=0, help="Of the programs.")] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a program.")] = 256,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a program or an answer.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Of programs and intervals.")] = 0,
     as_json: Json = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 from aurora_release.errors import AuroraError
 
@@ -29,17 +30,25 @@ def pieces(text: str, share: float, seed: int, identity: str) -> tuple[Piece, ..
     return ("prefix", ""), ("suffix", suffix), ("middle", prefix), ("", middle)
 
 
-def marks(tokenizer: object) -> dict[str, int]:
+def known(tokenizer: Any) -> dict[str, int] | None:
+    """Return the token ids of the marks; None where the tokenizer has no such tokens."""
+    ids = tokenizer.get_vocab()
+    for form in ("<fim_{}>", "<fim-{}>", "<|fim_{}|>"):
+        found = {mark: form.format(mark) for mark in MARKS}
+        if all(name in ids for name in found.values()):
+            return {mark: int(ids[name]) for mark, name in found.items()}
+    return None
+
+
+def marks(tokenizer: Any) -> dict[str, int]:
     """Return the token ids of the marks.
 
     Raises:
         AuroraError: the tokenizer has no such tokens.
     """
-    for form in ("<fim_{}>", "<|fim_{}|>"):
-        found = {mark: form.format(mark) for mark in MARKS}
-        ids = tokenizer.get_vocab()  # type: ignore[attr-defined]
-        if all(name in ids for name in found.values()):
-            return {mark: ids[name] for mark, name in found.items()}
+    found = known(tokenizer)
+    if found is not None:
+        return found
     raise AuroraError(
         "The tokenizer has no <fim_prefix>, <fim_suffix> and <fim_middle>, which `fim` of a "
         "source in data.sources needs. Set fim to 0, or choose a base model that knows them."

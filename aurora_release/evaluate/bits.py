@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release.errors import AuroraError
-from aurora_release.evaluate.likelihood import Scorer, Window
+from aurora_release.evaluate.likelihood import Scorer, Window, scored
 
 SEPARATOR = "<|endoftext|>"
 DOCUMENT_BYTES = 500
@@ -108,7 +108,7 @@ def bits_per_byte(scorer: Scorer, texts: Sequence[str], *, context: int, batch_t
     )["input_ids"]
     first = separator(scorer.tokenizer)
     windows = [list(_windows((first, *ids), context)) for ids in encoded]
-    found = iter(scorer.likelihoods([window for each in windows for window in each], batch_tokens))
+    found = iter(scored(scorer, [window for each in windows for window in each], batch_tokens))
     bits = tuple(sum(next(found).bits for _ in each) for each in windows)
     sizes = tuple(len(text.encode()) for text in texts)
     return Bits(bits, sizes, sum(len(ids) for ids in encoded))

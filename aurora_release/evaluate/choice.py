@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aurora_release.evaluate.bits import separator
-from aurora_release.evaluate.likelihood import Likelihood, Scorer, Window
+from aurora_release.evaluate.likelihood import Likelihood, Scorer, Window, scored
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def answer(
     context = min(context, scorer.longest or context)
     windows = [list(_windows(scorer.tokenizer, row, context)) for row in rows]
     flat = [window for each in windows for window in each]
-    found = iter(scorer.likelihoods(flat, batch_tokens))
+    found = iter(scored(scorer, flat, batch_tokens))
     return [
         _answered(row, [next(found) for _ in each]) for row, each in zip(rows, windows, strict=True)
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aurora_release.evaluate import sandbox
-from aurora_release.evaluate.generate import Model, Sampling, continuations
+from aurora_release.evaluate.generate import Gap, Model, Sampling, continuations
 
 _STOP = ("\ndef ", "\nclass ", "\nif __name__", "\nprint(", "\n```")
 """Where a completed function ends, unless an item has its own `stop`."""
@@ -30,19 +30,26 @@ class Attempts:
 def solve(
     model: Model, rows: Sequence[dict[str, Any]], how: Sampling, limits: sandbox.Limits
 ) -> Iterator[Attempts]:
-    """Yield what became of the programs for each item: `prompt`, `tests` and perhaps `stop`.
+    """Yield what became of the programs for each item: `prompt`, `tests`, `suffix` and `stop`.
 
-    A program is the prompt, its continuation and the tests.
+    A program is the prompt, what the model writes, the suffix and the tests.
 
     Raises:
         AuroraError: this machine allows no sandbox; the program was not run.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for row in rows:
-            completions = continuations(model, row["prompt"], tuple(row.get("stop", _STOP)), how)
-            programs = [f"{row['prompt']}{text}\n{row['tests']}\n" for text in completions]
+            completions = continuations(model, _gap(row), how)
+            after = f"{row.get('suffix', '')}\n{row['tests']}\n"
+            programs = [row["prompt"] + text + after for text in completions]
             outcomes = pool.map(lambda program: sandbox.run(program, limits), programs)
             yield Attempts(tuple(completions), tuple(outcomes))
+
+
+def _gap(row: dict[str, Any]) -> Gap:
+    """Return what an item asks for; before known code nothing but its own `stop` ends it."""
+    stop = row.get("stop", () if "suffix" in row else _STOP)
+    return Gap(row["prompt"], row.get("suffix"), tuple(stop))
 
 
 def pass_at_k(samples: int, passed: int, k: int) -> float:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PARTS = ("bits_per_byte", "choice", "written", "code")
+"""What is measured, by kind."""
 Documents = Sequence[tuple[float, int]]
 """Bits and bytes of each document, in the same order for every model."""
 
@@ -81,7 +83,7 @@ class Comparison:
     """The set, or the language."""
     language: str
     measure: str
-    """`bits per byte`, `accuracy`, `accuracy per character` or `pass@1`."""
+    """`bits per byte`, `accuracy`, `accuracy per character`, `exact match`, `F1` or `pass@1`."""
     before: float
     after: float
     change: float
@@ -105,11 +107,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], seed: int = 0) 
     `before` and `after` are what evaluations measured. Without any difference between two models,
     each comparison says "changed" in about 5 of 100 cases, whatever the others say.
     """
-    parts = [
-        part
-        for name in ("bits_per_byte", "choice", "code")
-        for part in _parts(before.get(name, {}), after.get(name, {}))
-    ]
+    parts = [part for name in PARTS for part in _parts(before.get(name, {}), after.get(name, {}))]
     together: dict[tuple[str, str], list[_Part]] = {}
     for part in parts:
         together.setdefault((part.measure, part.language), []).append(part)
@@ -149,6 +147,9 @@ def _items(row: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Any]]]:
         yield "accuracy", row["per_item"]["right"]
         if row["chance"]:
             yield "accuracy per character", row["per_item"]["right_norm"]
+    elif "f1" in row:
+        yield "exact match", row["per_item"]["exact"]
+        yield "F1", row["per_item"]["f1"]
     else:
         yield "pass@1", [passed / row["samples"] for passed in row["per_item"]["passed"]]
 

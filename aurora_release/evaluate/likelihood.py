@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aurora_release.errors import AuroraError
+
 if TYPE_CHECKING:
     import torch
 
@@ -44,6 +46,24 @@ class Scorer(Protocol):
 
     def likelihoods(self, windows: Sequence[Window], batch_tokens: int) -> list[Likelihood]:
         """Return the likelihood of each window; at most `batch_tokens` (or one row) at a time."""
+
+
+def scored(scorer: Scorer, windows: Sequence[Window], batch_tokens: int) -> list[Likelihood]:
+    """Return the likelihood of each window by a scorer.
+
+    Raises:
+        AuroraError: one is no number.
+    """
+    found = scorer.likelihoods(windows, batch_tokens)
+    for place, each in enumerate(found):
+        if not math.isfinite(each.bits):
+            text = scorer.tokenizer.decode(windows[place].ids)
+            raise AuroraError(
+                f"The model's likelihood of a text is no number ({each.bits}); it begins "
+                f"{text[:40]!r}. Its weights hold such numbers, or bfloat16 overflowed: measure "
+                "with --exact, and make the model again if that says the same."
+            )
+    return found
 
 
 def likelihoods(model: Any, windows: Sequence[Window], batch_tokens: int) -> list[Likelihood]:

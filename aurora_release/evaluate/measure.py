@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from aurora_release import atomic, evidence
 from aurora_release.environment import environment
+from aurora_release.errors import AuroraError
 from aurora_release.evaluate import sandbox
 from aurora_release.evaluate.bits import Bits, bits_per_byte
 from aurora_release.evaluate.choice import answer
@@ -18,11 +19,22 @@ from aurora_release.evaluate.code import pass_at_k, solve
 from aurora_release.evaluate.generate import Model, Sampling
 from aurora_release.evaluate.sets import EvalSet, Kind, Row
 from aurora_release.evaluate.subject import Subject
+from aurora_release.evaluate.written import reply
 
 log = logging.getLogger(__name__)
 
-PARTS: dict[Kind, str] = {"text": "bits_per_byte", "choice": "choice", "code": "code"}
+_PART: dict[Kind, str] = {
+    "text": "bits_per_byte",
+    "choice": "choice",
+    "answer": "written",
+    "infill": "code",
+    "code": "code",
+}
 """Where a set of each kind stands in what is measured."""
+_NO_MARKS = (
+    "Its tokenizer has no <fim_prefix>, <fim_suffix> and <fim_middle>, so it cannot be asked what "
+    "is missing between two pieces of code."
+)
 _TOGETHER = 64
 """Items that are scored between two looks at the progress bar."""
 _Item = TypeVar("_Item")
@@ -43,8 +55,10 @@ class Settings:
 
     def deciding(self, kind: Kind) -> dict[str, Any]:
         """Return what decides the result of a set of this kind."""
-        if kind == "code":
+        if kind in ("code", "infill"):
             return {"exact": self.exact, **asdict(self.sampling), **asdict(self.limits)}
+        if kind == "answer":
+            return {"exact": self.exact, "max_new_tokens": self.sampling.max_new_tokens}
         return {"exact": self.exact, "context": self.context}
 
 
@@ -53,13 +67,23 @@ def measure(
 ) -> dict[str, Any]:
     """Return what is measured of a model, and keep it in `folder` as evidence.
 
-    A set that was measured before, with the same weights, template, items, settings and code, is
-    not measured again; the model is opened only where something is left to do.
+    A set that was measured before, with the same weights, files beside them, items, settings and
+    code, is not measured again; the model is opened only where something is left to do. Sets that
+    the model cannot do are left out, and named.
 
     Raises:
-        AuroraError: the model cannot be read or asked, or there is no sandbox for code.
+        AuroraError: the model cannot be read or asked, or can do none of the sets, or there is no
+            sandbox for code.
     """
-    if any(each.kind == "code" for each in sets):
+    left_out = (
+        {} if subject.infills else {each.name: _NO_MARKS for each in sets if each.kind == "infill"}
+    )
+    for name, why in left_out.items():
+        log.warning("%-14s %s: left out. %s", subject.name, name, why)
+    if len(left_out) == len(sets):
+        raise AuroraError(f"{subject.name} can do none of the sets. {_NO_MARKS}")
+    sets = [each for each in sets if each.name not in left_out]
+    if any(_PART[each.kind] == "code" for each in sets):
         sandbox.check()
     began = time.time()
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +100,7 @@ def measure(
             log.info("%-14s %s: measured before", subject.name, each.name)
         rows[each.name] = known
         log.info("%-14s %s: %s", subject.name, each.name, said(each.kind, known))
-    measured = _together(subject, sets, rows)
+    measured = {**_together(subject, sets, rows), "left_out": left_out}
     _evidence(folder, sets, settings, measured, time.time() - began)
     return measured
 
@@ -87,6 +111,8 @@ def said(kind: Kind, row: Row) -> str:
         return f"{row['bits_per_byte']:.3f} bits per byte"
     if kind == "choice":
         return f"{100 * row['accuracy']:.1f} % right, chance {100 * row['chance']:.1f} %"
+    if kind == "answer":
+        return f"{100 * row['exact']:.1f} % exact, F1 {100 * row['f1']:.1f} %"
     return ", ".join(f"{key} {100 * value:.1f} %" for key, value in row["pass"].items())
 
 
@@ -95,6 +121,7 @@ def _key(subject: Subject, each: EvalSet, settings: Settings) -> dict[str, Any]:
     here = Path(__file__).parent
     return {
         "model": subject.sha256 or f"unknown, {time.time_ns()}",
+        "beside": subject.beside,
         "template": subject.template,
         "set": each.sha256,
         "settings": settings.deciding(each.kind),
@@ -113,11 +140,11 @@ def _known(path: Path, key: dict[str, Any]) -> Row | None:
 
 
 def _together(subject: Subject, sets: Sequence[EvalSet], rows: dict[str, Row]) -> dict[str, Any]:
-    parts: dict[str, dict[str, Row]] = {part: {} for part in PARTS.values()}
+    parts: dict[str, dict[str, Row]] = {part: {} for part in _PART.values()}
     for each in sets:
-        parts[PARTS[each.kind]][each.name] = rows[each.name]
+        parts[_PART[each.kind]][each.name] = rows[each.name]
     model = {"stage": subject.name, "role": "evaluated", "sha256": subject.sha256}
-    return {"model": model, "template": subject.template, **parts}
+    return {"model": model, "template": subject.template, "beside": subject.beside, **parts}
 
 
 def _evidence(
@@ -172,6 +199,22 @@ def _choice(model: Model, each: EvalSet, settings: Settings, folder: Path) -> Ro
     }
 
 
+def _written(model: Model, each: EvalSet, settings: Settings, folder: Path) -> Row:
+    found = list(_watched(each, lambda rows: reply(model, rows, settings.sampling), 1))
+    return {
+        "language": each.language,
+        "items": len(found),
+        "exact": sum(item.exact for item in found) / len(found),
+        "f1": sum(item.f1 for item in found) / len(found),
+        "sha256": each.sha256,
+        "per_item": {
+            "exact": [int(item.exact) for item in found],
+            "f1": [item.f1 for item in found],
+            "text": [item.text for item in found],
+        },
+    }
+
+
 def _code(model: Model, each: EvalSet, settings: Settings, folder: Path) -> Row:
     how = settings.sampling
     found = list(_watched(each, lambda rows: solve(model, rows, how, settings.limits), 1))
@@ -201,6 +244,8 @@ def _code(model: Model, each: EvalSet, settings: Settings, folder: Path) -> Row:
 _MEASURES: dict[Kind, Callable[[Model, EvalSet, Settings, Path], Row]] = {
     "text": _text,
     "choice": _choice,
+    "answer": _written,
+    "infill": _code,
     "code": _code,
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aurora_release.evaluate.compare import Comparison
+from aurora_release.evaluate.compare import PARTS, Comparison
 from aurora_release.evaluate.table import aligned
 
 Models = Mapping[str, Mapping[str, Any]]
@@ -24,7 +24,7 @@ def grid(models: Models) -> list[tuple[str, str, list[float | None]]]:
     keys = dict.fromkeys(
         (part, name, measure)
         for found in models.values()
-        for part in ("bits_per_byte", "choice", "code")
+        for part in PARTS
         for name, row in found.get(part, {}).items()
         for measure in _numbers(row)
     )
@@ -46,6 +46,8 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     if "accuracy" in row:
         norm = {"accuracy per character": row["accuracy_norm"]} if row["chance"] else {}
         return {"accuracy": row["accuracy"], **norm}
+    if "f1" in row:
+        return {"exact match": row["exact"], "F1": row["f1"]}
     return dict(row["pass"])
 
 
@@ -54,6 +56,15 @@ def value(number: float | None, measure: str) -> str:
     if number is None:
         return "not measured"
     return f"{number:.3f}" if measure == "bits per byte" else f"{100 * number:.1f} %"
+
+
+def left_out(models: Models) -> list[str]:
+    """Return a sentence for every set that a model cannot do."""
+    return [
+        f"{name} was not measured on {which}: {why[0].lower()}{why[1:]}"
+        for name, found in models.items()
+        for which, why in found.get("left_out", {}).items()
+    ]
 
 
 def changes(base: str, comparisons: Mapping[str, Sequence[Comparison]]) -> str:

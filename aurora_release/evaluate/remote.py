@@ -1,5 +1,6 @@
 """A model behind a URL that speaks OpenAI's /v1/completions, with `echo` and `logprobs`."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ _NATS = 1.4426950408889634
 _PROMPTS = 8
 """Prompts of one request: what `aurora serve` takes."""
 _SECONDS = 300.0
+_TRIES, _LONGEST_WAIT = 8, 30.0
+_BUSY = (429, 503)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class RemoteModel:
     template_digest: str | None
     longest: int | None
     fingerprint: str | None
-    """What the server says of its weights; None where it says nothing."""
+    """What `aurora serve` says of its weights; None where another server is asked."""
     url: str
     """Ends in `/v1/`."""
     headers: Mapping[str, str] = field(repr=False)
@@ -55,7 +58,7 @@ class RemoteModel:
             AuroraError: the server cannot be reached or refuses.
         """
         asked = {"model": self.id, **asked}
-        choices = _answer(self.url, self.headers, "completions", asked)["choices"]
+        choices = _listed(self.url, self.headers, "completions", "choices", asked)
         return sorted(choices, key=lambda choice: int(choice["index"]))
 
     def _likelihood(self, window: Window, choice: dict[str, Any]) -> Likelihood:
@@ -87,7 +90,7 @@ def connect(url: str, tokenizer: Path, key: str | None = None) -> RemoteModel:
 
     base = url.rstrip("/").removesuffix("/v1") + "/v1/"
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    found = _answer(base, headers, "models")["data"][0]
+    found = _listed(base, headers, "models", "data")[0]
     said = load_tokenizer(tokenizer)
     template = said.chat_template
     first = {"model": found["id"], "prompt": "1", "max_tokens": 1, "temperature": 0}
@@ -96,10 +99,16 @@ def connect(url: str, tokenizer: Path, key: str | None = None) -> RemoteModel:
         tokenizer=said,
         template_digest=sha256(template.encode()) if template else None,
         longest=_scored(found.get("max_model_len")),
-        fingerprint=_answer(base, headers, "completions", first).get("system_fingerprint"),
+        fingerprint=_fingerprint(_answer(base, headers, "completions", first)),
         url=base,
         headers=headers,
     )
+
+
+def _fingerprint(reply: Mapping[str, Any]) -> str | None:
+    """Return what identifies the weights; elsewhere it names the server's build, not the model."""
+    said = str(reply.get("system_fingerprint"))
+    return said if said.startswith("aurora-") else None
 
 
 def _scored(longest: int | None) -> int | None:
@@ -115,8 +124,14 @@ def _answer(
 
     method, headers = "GET" if asked is None else "POST", dict(headers)
     try:
-        reply = httpx.request(method, url + route, json=asked, headers=headers, timeout=_SECONDS)
-    except httpx.HTTPError as error:
+        for _ in range(_TRIES):
+            reply = httpx.request(
+                method, url + route, json=asked, headers=headers, timeout=_SECONDS
+            )
+            if reply.status_code not in _BUSY:
+                break
+            time.sleep(_wait(reply.headers.get("retry-after", "")))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise AuroraError(
             f"{url} does not answer ({error or type(error).__name__}): "
             "start the server, or name another address."
@@ -124,5 +139,34 @@ def _answer(
     if reply.status_code != httpx.codes.OK:
         said = reply.text[:300].replace("\n", " ")
         raise AuroraError(f"{url}{route} answers {reply.status_code}: {said}")
-    content: dict[str, Any] = reply.json()
+    try:
+        content: dict[str, Any] = dict(reply.json())
+    except (ValueError, TypeError):
+        raise _stranger(url + route) from None
     return content
+
+
+def _wait(said: str) -> float:
+    """Return the seconds after which a busy server wants to be asked again; it may not say."""
+    return min(float(said), _LONGEST_WAIT) if said.isdecimal() else 1.0
+
+
+def _listed(
+    url: str, headers: Mapping[str, str], route: str, key: str, asked: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return the objects that a route lists, at least one."""
+    found = _answer(url, headers, route, asked).get(key)
+    if (
+        not isinstance(found, list)
+        or not found
+        or not all(isinstance(each, dict) for each in found)
+    ):
+        raise _stranger(url + route)
+    return found
+
+
+def _stranger(url: str) -> AuroraError:
+    return AuroraError(
+        f"{url} answers, but not as OpenAI's protocol does: name the address of a model server, "
+        "up to /v1."
+    )

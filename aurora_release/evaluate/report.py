@@ -20,15 +20,12 @@ def write(
     comparisons: Mapping[str, Sequence[Comparison]],
 ) -> None:
     """Write `report.html`, and its pictures as PNGs beside it."""
-    values = [
-        (name, measure, [overview.value(cell, measure) for cell in cells])
-        for name, measure, cells in overview.grid(models)
-    ]
     page = render(
         "train/templates/evaluation.html.j2",
         models=list(models),
         subjects=[_subject(name, found) for name, found in models.items()],
-        values=values,
+        values=list(_values(models, comparisons)),
+        left_out=overview.left_out(models),
         base=base,
         changes=[row for name, found in comparisons.items() for row in _rows(name, found)],
         sentences=[
@@ -46,6 +43,21 @@ def _subject(name: str, found: Mapping[str, Any]) -> tuple[str, str, str]:
     digests = (found["model"]["sha256"], found["template"])
     weights, template = (digest[:16] if digest else "not known" for digest in digests)
     return name, weights, template
+
+
+def _values(
+    models: overview.Models, comparisons: Mapping[str, Sequence[Comparison]]
+) -> Iterator[tuple[str, str, list[tuple[str, Comparison | None]]]]:
+    """Yield set, measure, and the value of each model with what changed from the base."""
+    changed = {
+        (name, each.what, each.measure): each
+        for name, found in comparisons.items()
+        for each in found
+    }
+    for what, measure, cells in overview.grid(models):
+        values = [overview.value(cell, measure) for cell in cells]
+        changes = [changed.get((name, what, measure)) for name in models]
+        yield what, measure, list(zip(values, changes, strict=True))
 
 
 def _rows(name: str, found: Sequence[Comparison]) -> Iterator[dict[str, Any]]:

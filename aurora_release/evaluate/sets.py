@@ -2,7 +2,9 @@
 
     {"text": …}                                   bits per byte
     {"context": …, "choices": […], "answer": 0}   the likeliest choice; if only one, likeliest words
+    {"prompt": …, "answers": […]}                 an answer that is written
     {"prompt": …, "tests": …}                     code that is to pass its tests
+    {"prompt": …, "suffix": …, "tests": …}        the same, and the code that follows is known
 
 `language` and `id` may stand beside them.
 """
@@ -16,12 +18,14 @@ from typing import Any, Literal
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
 
-Kind = Literal["text", "choice", "code"]
+Kind = Literal["text", "choice", "answer", "infill", "code"]
 Row = dict[str, Any]
 
 _KEYS: dict[Kind, dict[str, type]] = {
     "text": {"text": str},
     "choice": {"context": str, "choices": list, "answer": int},
+    "answer": {"prompt": str, "answers": list},
+    "infill": {"prompt": str, "suffix": str, "tests": str},
     "code": {"prompt": str, "tests": str},
 }
 UNKNOWN = "und"
@@ -70,10 +74,11 @@ def read(path: Path, limit: int | None = None) -> EvalSet:
     """Return the set in a file; of its items the first `limit`.
 
     Raises:
-        AuroraError: it is empty, or a line is no item of the kind of the first one.
+        AuroraError: it is empty, a line is no item of the kind of the first one, or two items
+            have one id.
     """
     rows: list[Row] = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if limit is not None and len(rows) == limit:
                 break
@@ -83,18 +88,31 @@ def read(path: Path, limit: int | None = None) -> EvalSet:
     kind = _kind(path, 1, rows[0])
     for number, row in enumerate(rows, 1):
         _check(path, number, row, kind)
+    _check_ids(path, rows)
     language = str(rows[0].get("language", UNKNOWN))
     return EvalSet(path.stem, kind, language, evidence.sha256(evidence.canonical(rows)), (*rows,))
 
 
-def _row(path: Path, number: int, line: str) -> Row:
+def _row(path: Path, number: int, line: bytes) -> Row:
     try:
         row = json.loads(line)
+        # what cannot be written again has no digest: half a surrogate, a number that is none
+        evidence.canonical(row)
     except ValueError as error:
-        raise AuroraError(f"{path} line {number} is not JSON ({error}).") from None
+        raise AuroraError(f"{path} line {number} is not JSON in UTF-8 ({error}).") from None
     if not isinstance(row, dict):
         raise AuroraError(f"{path} line {number} is no item: it is not an object.")
     return row
+
+
+def _check_ids(path: Path, rows: Sequence[Row]) -> None:
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows, 1):
+        if "id" in row and (known := first.setdefault(str(row["id"]), number)) != number:
+            raise AuroraError(
+                f"{path} lines {known} and {number} have one id, {row['id']!r}: an item that "
+                "counts twice spoils the intervals. Leave one out, or give it an id of its own."
+            )
 
 
 def _kind(path: Path, number: int, row: Row) -> Kind:
@@ -103,7 +121,7 @@ def _kind(path: Path, number: int, row: Row) -> Kind:
             return kind
     raise AuroraError(
         f"{path} line {number} has the keys {', '.join(sorted(row)) or 'none'}; an item has "
-        "`text`, or `context`, `choices` and `answer`, or `prompt` and `tests`."
+        "`text`, or `context`, `choices` and `answer`, or `prompt` and `answers` or `tests`."
     )
 
 
@@ -111,6 +129,10 @@ def _check(path: Path, number: int, row: Row, kind: Kind) -> None:
     for key, wanted in _KEYS[kind].items():
         if not isinstance(row.get(key), wanted) or isinstance(row[key], bool):
             raise AuroraError(f"{path} line {number}: `{key}` is missing or no {wanted.__name__}.")
+    if kind == "text" and not row["text"]:
+        raise AuroraError(f"{path} line {number}: `text` is empty, and nothing has no bits a byte.")
+    if kind == "answer" and not _texts(row["answers"]):
+        raise AuroraError(f"{path} line {number}: `answers` must be texts that are not empty.")
     if kind == "choice" and not _answerable(row["choices"], row["answer"]):
         raise AuroraError(
             f"{path} line {number}: `choices` must be texts that are not empty, and `answer` "
@@ -119,5 +141,8 @@ def _check(path: Path, number: int, row: Row, kind: Kind) -> None:
 
 
 def _answerable(choices: Sequence[Any], answer: int) -> bool:
-    texts = all(isinstance(choice, str) and choice for choice in choices)
-    return texts and 0 <= answer < len(choices)
+    return _texts(choices) and 0 <= answer < len(choices)
+
+
+def _texts(values: Sequence[Any]) -> bool:
+    return bool(values) and all(isinstance(value, str) and value for value in values)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release import evidence
+from aurora_release.data import fim
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.generate import Model
 from aurora_release.evaluate.load import load, load_tokenizer
@@ -21,8 +22,12 @@ class Subject:
     name: str
     sha256: str | None
     """Of its weights, or what its server says of them; None where a server says nothing."""
+    beside: Mapping[str, str]
+    """SHA-256 of the tokenizer and the configuration, which decide a result too."""
     template: str | None
     """SHA-256 of its chat template."""
+    infills: bool
+    """It knows the marks of fill-in-the-middle."""
     open: Callable[[], Model]
 
 
@@ -80,8 +85,14 @@ def _subject(reference: str, server: Server, exact: bool) -> Subject | Known:
     name = name or folder.resolve().name
     if measured is not None:
         return Known(name, measured)
-    template = _template(folder)
-    return Subject(name, weights(folder), template, partial(load, folder, exact, unpacked=True))
+    if not folder.is_dir():
+        raise AuroraError(f"{folder} is not a folder: name a model folder or a URL.")
+    tokenizer = load_tokenizer(folder)
+    template = tokenizer.chat_template
+    digest = evidence.sha256(template.encode()) if template else None
+    infills = fim.known(tokenizer) is not None
+    open_it = partial(load, folder, exact, unpacked=True)
+    return Subject(name, weights(folder), _beside(folder), digest, infills, open_it)
 
 
 def _served(name: str, url: str, server: Server) -> Subject:
@@ -92,14 +103,15 @@ def _served(name: str, url: str, server: Server) -> Subject:
         )
     model = connect(url, server.tokenizer, server.key())
     called = name or model.id.replace("/", "-")
-    return Subject(called, model.fingerprint, model.template_digest, lambda: model)
+    infills = fim.known(model.tokenizer) is not None
+    beside = {"tokenizer.json": evidence.sha256_file(server.tokenizer / "tokenizer.json")}
+    return Subject(called, model.fingerprint, beside, model.template_digest, infills, lambda: model)
 
 
-def _template(folder: Path) -> str | None:
-    if not folder.is_dir():
-        raise AuroraError(f"{folder} is not a folder: name a model folder or a URL.")
-    template = load_tokenizer(folder).chat_template
-    return evidence.sha256(template.encode()) if template else None
+def _beside(folder: Path) -> dict[str, str]:
+    """Return what else than the weights decides a result."""
+    paths = [folder / name for name in ("tokenizer.json", "config.json")]
+    return {path.name: evidence.sha256_file(path) for path in paths if path.is_file()}
 
 
 def _measured(folder: Path) -> dict[str, Any] | None:

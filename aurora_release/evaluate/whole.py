@@ -26,7 +26,7 @@ class Evaluation:
 
     def text(self) -> str:
         """Return the tables."""
-        parts = [overview.values(self.models)]
+        parts = [overview.values(self.models), *overview.left_out(self.models)]
         if self.base is not None:
             parts.append(overview.changes(self.base, self.comparisons))
         return "\n\n".join(parts)

@@ -7,7 +7,7 @@ import pytest
 
 from aurora_release.evaluate import code, sandbox
 from aurora_release.evaluate.code import pass_at_k, solve
-from aurora_release.evaluate.generate import Sampling, continuations, cut
+from aurora_release.evaluate.generate import Gap, Sampling, continuations, cut
 from aurora_release.evaluate.load import LoadedModel, load
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
@@ -39,6 +39,9 @@ def test_harmful_programs_leave_the_score_of_others_alone(
     [found] = solve(loaded, [row], Sampling(len(written)), sandbox.Limits(seconds=30))
     assert [outcome == "passed" for outcome in found.outcomes] == [True, *[False] * len(BAD), True]
     assert found.passed == 2
+    monkeypatch.setattr(code, "continuations", lambda *_: ["    while True: pass\n"])
+    [endless] = solve(loaded, [row], Sampling(), sandbox.Limits(seconds=1))
+    assert endless.passed == 0
 
 
 def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_one() -> None:
@@ -50,17 +53,17 @@ def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_one() -> None:
 
 def test_a_continuation_repeats_with_its_seed(loaded: LoadedModel) -> None:
     how = Sampling(samples=3, temperature=1.0, max_new_tokens=8, seed=5)
-    first = continuations(loaded, "The dog", (), how)
-    continuations(loaded, "Con", (), how)
-    assert continuations(loaded, "The dog", (), how) == first
+    first = continuations(loaded, Gap("The dog"), how)
+    continuations(loaded, Gap("Con"), how)
+    assert continuations(loaded, Gap("The dog"), how) == first
     assert len(set(first)) == 3
     other = Sampling(samples=3, temperature=1.0, max_new_tokens=8, seed=6)
-    assert continuations(loaded, "The dog", (), other) != first
+    assert continuations(loaded, Gap("The dog"), other) != first
 
 
 def test_a_continuation_ends_before_its_stop_string(loaded: LoadedModel) -> None:
-    [whole] = continuations(loaded, "The dog", (), Sampling(max_new_tokens=24))
+    [whole] = continuations(loaded, Gap("The dog"), Sampling(max_new_tokens=24))
     stop = whole[6:8]
-    [stopped] = continuations(loaded, "The dog", (stop,), Sampling(max_new_tokens=24))
+    [stopped] = continuations(loaded, Gap("The dog", stop=(stop,)), Sampling(max_new_tokens=24))
     assert stopped == whole[: whole.index(stop)]
     assert cut("a\ndef b\nclass", ("\nclass", "\ndef ")) == "a"

@@ -19,9 +19,12 @@ def test_the_keys_of_a_line_tell_the_kind(tmp_path: Path) -> None:
     write(tmp_path / "b.jsonl", CHOICE, CHOICE)
     write(tmp_path / "a.jsonl", {"text": "kettu", "language": "fi"})
     write(tmp_path / "c.jsonl", {"prompt": "x = ", "tests": "assert x"})
+    write(tmp_path / "d.jsonl", {"prompt": "x = ", "suffix": "\n", "tests": "assert x"})
+    write(tmp_path / "e.jsonl", {"prompt": "Q: 2 + 2?", "answers": ["4"]})
     found = find([tmp_path], None)
     assert [(each.name, each.kind, each.language) for each in found] == [
         ("a", "text", "fi"), ("b", "choice", "en"), ("c", "code", "und"),
+        ("d", "infill", "und"), ("e", "answer", "und"),
     ]  # fmt: skip
     assert len(found[1].rows) == 2
 
@@ -43,13 +46,32 @@ def test_the_digest_is_of_the_items_that_are_used(tmp_path: Path) -> None:
         ({**CHOICE, "answer": True}, "`answer` is missing or no int"),
         ({**CHOICE, "choices": ["4", ""]}, "`choices` must be texts"),
         ({**CHOICE, "choices": []}, "`choices` must be texts"),
+        ({"prompt": "x", "answers": []}, "`answers` must be texts"),
+        ({"prompt": "x", "answers": [4]}, "`answers` must be texts"),
         ({"text": 5}, "`text` is missing or no str"),
+        ({"text": ""}, "`text` is empty"),
+        ({"text": float("nan")}, "line 1 is not JSON in UTF-8 .*nan"),
+        ({"text": "\ud800"}, "line 1 is not JSON in UTF-8 .*surrogates"),
         (["text"], "it is not an object"),
     ],
 )
 def test_a_line_that_is_no_item_is_named(tmp_path: Path, row: Any, said: str) -> None:
     with pytest.raises(AuroraError, match=said):
         read(write(tmp_path / "a.jsonl", row))
+
+
+def test_bytes_that_are_not_utf_8_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes('{"text": "hyppää"}\n'.encode() + '{"text": "hyppää"}\n'.encode("latin-1"))
+    with pytest.raises(AuroraError, match="line 2 is not JSON in UTF-8"):
+        read(path)
+
+
+def test_an_item_counts_once(tmp_path: Path) -> None:
+    rows = [{"id": name, "text": "kettu"} for name in ("a", "b", "a")]
+    with pytest.raises(AuroraError, match="lines 1 and 3 have one id, 'a'"):
+        read(write(tmp_path / "a.jsonl", *rows))
+    assert len(read(write(tmp_path / "a.jsonl", *rows[:2])).rows) == 2
 
 
 def test_every_line_is_of_one_kind(tmp_path: Path) -> None:

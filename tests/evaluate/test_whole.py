@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ ROWS = {
     "sums": [
         {"context": f"{i} + 1 = ", "choices": [str(i + 1), "x"], "answer": 0} for i in range(5)
     ],
+    "answers": [{"prompt": "Q: 2 + 2?\nA:", "answers": ["4"]}],
     "code": [{"prompt": "def one():\n    return 1\n\nx = 0\n", "tests": "assert one() == 2"}],
 }
 SETTINGS = Settings(exact=True, context=128)
@@ -47,10 +49,11 @@ def test_every_kind_is_measured_and_bound_to_what_it_was_measured_on(
     assert measured["template"] == sha256_file(tiny_llama / "chat_template.jinja")
     assert measured["bits_per_byte"]["lines-fi"]["language"] == "fi"
     assert measured["choice"]["sums"]["chance"] == 0.5
+    assert measured["written"]["answers"]["exact"] == 0.0
     assert measured["code"]["code"]["pass"] == {"pass@1": 0.0}
     statement = evidence.read(tmp_path / "out" / "tiny-llama" / evidence.FILE)
     assert evidence.measured(statement) == evidence.plain(measured)
-    assert statement["predicate"]["inputs"].keys() == {"lines-fi", "sums", "code"}
+    assert statement["predicate"]["inputs"].keys() == {"lines-fi", "sums", "answers", "code"}
     for name, digest in evidence.subject(statement).items():
         assert sha256_file(tmp_path / "out" / "tiny-llama" / name) == digest
     programs = (tmp_path / "out" / "tiny-llama" / "code.programs.jsonl").read_text("utf-8")
@@ -119,6 +122,43 @@ def test_an_evaluation_is_taken_as_it_was_measured(
     known = [str(tmp_path / "out" / name) for name in ("a", "b")]
     found = evaluate(known[1:], known[0], (), tmp_path / "later", SETTINGS)
     assert [each.what for each in found.comparisons["b"]] == ["sums", "sums"]
+
+
+def change(folder: Path, name: str) -> None:
+    """Change a file of a model without changing what it means."""
+    path = folder / name
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer.json", "config.json"])
+def test_a_changed_model_is_measured_again(
+    name: str, tiny_llama: Path, sets: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+    files, out = [sets / "sums.jsonl"], tmp_path / "out"
+    evaluate([str(folder)], None, files, out, SETTINGS)
+    kept = out / "model" / "sums.json"
+    old = json.loads(kept.read_bytes())
+    change(folder, name)
+    evaluate([str(folder)], None, files, out, SETTINGS)
+    new = json.loads(kept.read_bytes())
+    assert new["key"] != old["key"]
+    assert new["row"] == old["row"]
+
+
+def test_scores_that_are_no_numbers_are_an_error(
+    tiny_llama: Path, sets: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    for name in ("lines-fi", "sums"):
+        with pytest.raises(AuroraError, match=r"no number \(nan\); it begins"):
+            evaluate([str(folder)], None, [sets / f"{name}.jsonl"], tmp_path / "out", SETTINGS)
+    assert not list((tmp_path / "out").rglob("*.json"))
 
 
 def run(*arguments: Any) -> Any:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from aurora_release.errors import AuroraError
+from aurora_release.evaluate.generate import Sampling
 from aurora_release.evaluate.measure import Settings
 from aurora_release.evaluate.remote import connect
 from aurora_release.evaluate.subject import Server
@@ -24,14 +25,20 @@ CHOICES = [
     {"context": "質問：狐は？\n回答：", "choices": ["素早い", "茶色", "のろまな犬"], "answer": 0},
 ]
 WORDS = [{"context": "The dog", "choices": [word], "answer": 0} for word in (" does", "kettu", "e")]
-SETTINGS = Settings(exact=True, context=64)
+ANSWERS = [{"prompt": "The quick brown fox", "answers": ["jumps"]}]
+SETTINGS = Settings(exact=True, context=64, sampling=Sampling(max_new_tokens=16))
 
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
     folder = tmp_path / "sets"
     folder.mkdir()
-    for name, rows in (("text", TEXTS), ("choice", CHOICES), ("words", WORDS)):
+    for name, rows in (
+        ("text", TEXTS),
+        ("choice", CHOICES),
+        ("words", WORDS),
+        ("answers", ANSWERS),
+    ):
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     return folder
@@ -49,6 +56,11 @@ def test_a_url_gives_what_the_folder_gives(
         other = there["bits_per_byte"][name]
         assert other["sha256"] == row["sha256"]
         assert other["per_document"]["bits"] == pytest.approx(row["per_document"]["bits"], abs=0.02)
+    [written], [other] = (
+        found["written"]["answers"]["per_item"]["text"] for found in (here, there)
+    )
+    # the server holds back half a character at the end
+    assert other.rstrip("\ufffd") == written.rstrip("\ufffd") != ""
     for name, row in here["choice"].items():
         assert there["choice"][name]["per_item"]["right"] == row["per_item"]["right"]
         for one, other in zip(
@@ -77,9 +89,38 @@ def test_a_server_asks_for_its_key(
     assert model.id == "tiny-llama"
 
 
-def test_a_server_that_is_not_there_is_named(tiny_llama: Path) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.1:99999", "http://"])
+def test_a_server_that_is_not_there_is_named(url: str, tiny_llama: Path) -> None:
     with pytest.raises(AuroraError, match="does not answer"):
-        connect("http://127.0.0.1:9", tiny_llama)
+        connect(url, tiny_llama)
+
+
+def test_a_page_that_is_no_model_server_is_named(server: str, tiny_llama: Path) -> None:
+    with pytest.raises(AuroraError, match="answers 404"):
+        connect(f"{server}/nowhere", tiny_llama)
+
+
+def test_a_busy_server_is_asked_again(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for a server whose queue is full at every other request."""
+    answers = [
+        httpx.Response(429, headers={"retry-after": "0"}),
+        httpx.Response(200, json={"data": [{"id": "patient"}]}),
+        httpx.Response(503, headers={"retry-after": "0"}),
+        httpx.Response(200, json={"system_fingerprint": "b6000-of-a-build"}),
+    ]
+    monkeypatch.setattr(httpx, "request", lambda *_, **__: answers.pop(0))
+    model = connect("http://busy", tiny_llama)
+    assert (model.id, model.fingerprint) == ("patient", None)
+    assert not answers
+
+
+@pytest.mark.parametrize("said", [b"<html>", b"{}", b"[]", b'{"data": []}', b'{"data": [1]}'])
+def test_an_answer_of_another_protocol_is_named(
+    said: bytes, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(httpx, "request", lambda *_, **__: httpx.Response(200, content=said))
+    with pytest.raises(AuroraError, match="not as OpenAI's protocol does"):
+        connect("http://other", tiny_llama)
 
 
 def test_a_server_that_scores_no_prompts_is_named(
