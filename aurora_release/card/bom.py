@@ -7,7 +7,6 @@ the official schema that the library brings. It has no date and no random number
 import json
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from aurora_release import evidence
@@ -43,15 +42,6 @@ def render(chain: Chain, measured: Mapping[str, Any]) -> str:
     serial = uuid.uuid5(uuid.NAMESPACE_OID, evidence.sha256(evidence.canonical(content)))
     content = {**content, "serialNumber": f"urn:uuid:{serial}"}
     return json.dumps(evidence.plain(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def differences(folder: Path, chain: Chain, measured: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the bill of materials in a release folder."""
-    path = folder / FILE
-    if not path.is_file():
-        return [f"{FILE} is missing."]
-    same = path.read_bytes() == render(chain, measured).encode()
-    return [] if same else [f"{FILE} does not say what the evidence says."]
 
 
 def _model(chain: Chain, measured: Mapping[str, Any], data: list[str]) -> Fact:

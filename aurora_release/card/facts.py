@@ -9,7 +9,7 @@ from aurora_release.card.metadata import metadata
 
 Fact = dict[str, Any]
 
-_LANGUAGES = {
+LANGUAGES = {
     "code": "program code", "en": "English", "fi": "Finnish", "hi": "Hindi", "ja": "Japanese",
     "vi": "Vietnamese",
 }  # fmt: skip
@@ -24,7 +24,7 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
     return {
         "title": chain.recipe.title,
         "metadata": metadata(chain, rows, outcomes["safety"]),
-        "languages": [_LANGUAGES.get(language, language) for language in languages],
+        "languages": [LANGUAGES.get(language, language) for language in languages],
         "base": {
             key: at(chain, "base", "measured", key)
             for key in ("source", "architecture", "parameters")

@@ -16,12 +16,12 @@ def metadata(chain: Chain, bits: list[Fact], safety: list[Fact]) -> Fact:
     a model-index (huggingface_hub's EvalResult), of the trained model alone.
     """
     languages = list(dict.fromkeys(source.language for source in chain.recipe.data.sources))
-    found: Fact = _license(chain.recipe.model.license)
+    found: Fact = hub_license(chain.recipe.model.license)
     if at(chain, "base", "measured", "origin") == "hub":
         found["base_model"] = chain.recipe.model.base.partition("@")[0]
         found["base_model_relation"] = "finetune"
-    if datasets := _datasets(chain):
-        found["datasets"] = datasets
+    if named := datasets(chain):
+        found["datasets"] = named
     tags = ["aurora-release", "continual-pretraining"]
     found |= {
         "language": [name for name in languages if re.fullmatch(r"[a-z]{2,3}", name)],
@@ -39,7 +39,7 @@ _WITHOUT_SPDX = ("openrail", "bigscience-openrail-m", "bigcode-openrail-m", "lla
 """Licences that the Hub knows by a name of its own."""
 
 
-def _license(name: str) -> Fact:
+def hub_license(name: str) -> Fact:
     """Return the licence as the Hub spells it: its own name, an SPDX id in small letters, other."""
     from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
@@ -58,7 +58,7 @@ def _license(name: str) -> Fact:
     }
 
 
-def _datasets(chain: Chain) -> list[str]:
+def datasets(chain: Chain) -> list[str]:
     """Return the data sets of the Hub that were trained on."""
     paths = [source.path for source in chain.recipe.data.sources]
     hub = [path.removeprefix("hub:").partition("@")[0] for path in paths if path.startswith("hub:")]

@@ -22,7 +22,7 @@ def facts(chain: Chain, models: list[str]) -> Fact:
     }
     return {
         "areas": AREAS,
-        "pairs": _pairs(chain),
+        "pairs": pairs(chain),
         "safety": _outcomes({model: by_language(found[model]) for model in found}, models),
         "loopholes": [
             {"model": model, "rate": down(report, "loopholes", "rate")}
@@ -31,7 +31,7 @@ def facts(chain: Chain, models: list[str]) -> Fact:
         "wrappers": list(chain.recipe.evaluate.wrappers),
         "answer_tokens": chain.recipe.evaluate.max_new_tokens,
         "not_asked": list(dict.fromkeys(note for each in found.values() for note in missing(each))),
-        "filter": _filter(at(chain, f"evaluate-{chain.final}", "measured", "filter") or {}),
+        "filter": filtered(chain),
     }
 
 
@@ -49,9 +49,10 @@ def _outcomes(rows: Mapping[str, Mapping[str, Any]], models: list[str]) -> list[
     ]
 
 
-def _filter(rows: Mapping[str, Mapping[str, int]]) -> list[Fact]:
+def filtered(chain: Chain) -> list[Fact]:
     """Return what the filter blocked by language, and over all where there are more."""
     keys = ("harmful", "blocked", "benign", "over_blocked")
+    rows = at(chain, f"evaluate-{chain.final}", "measured", "filter") or {}
     table = dict(rows)
     if len(table) > 1:
         table[ALL] = {key: sum(row[key] for row in rows.values()) for key in keys}
@@ -65,7 +66,7 @@ def _filter(rows: Mapping[str, Mapping[str, int]]) -> list[Fact]:
     ]
 
 
-def _pairs(chain: Chain) -> Fact | None:
+def pairs(chain: Chain) -> Fact | None:
     """Return what the ledgers say of the safety pairs; None where the recipe has no pairs."""
     names = [source.name for source in chain.recipe.data.sources if source.kind == "pairs"]
     if not names:

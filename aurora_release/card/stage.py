@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release import atomic, evidence, gates
-from aurora_release.card import bom, pictures, render, sums
+from aurora_release.card import bom, croissant, licences, pictures, render, sums
 from aurora_release.card import chain as chains
 from aurora_release.card.chain import Chain
 from aurora_release.card.facts import bits, changed, curves
 from aurora_release.errors import AuroraError
 from aurora_release.run import Job, previous
-from aurora_release.shipped import shipped
 
-LICENSE = "LICENSE"
 NOTICE = "NOTICE"
 LOSS, CHANGES = f"{pictures.FOLDER}/loss.png", f"{pictures.FOLDER}/bits.png"
 
 OWN_FILES = (
-    evidence.FILE, sums.FILE, chains.RECIPE, render.FILE, bom.FILE, LICENSE, NOTICE, LOSS, CHANGES,
+    evidence.FILE, sums.FILE, chains.RECIPE, *render.TEMPLATES, bom.FILE, croissant.FILE,
+    licences.FILE, NOTICE, LOSS, CHANGES,
 )  # fmt: skip
 """What a release holds besides model files and the evidence of its stages."""
 
@@ -39,6 +38,7 @@ def release(job: Job) -> dict[str, Any]:
             f"The release is not built, because the gates of the recipe do not hold: "
             f"{' '.join(broken)} Change the training, or `gates` in the recipe."
         )
+    licence = licences.text(chain, job.beside)
     measured = {
         "gates": [
             {"rule": found.rule, "passed": found.passed, "sentence": found.sentence}
@@ -49,9 +49,10 @@ def release(job: Job) -> dict[str, Any]:
     }
     plain = evidence.plain(measured)
     _draw(chain, plain, job.folder)
-    _write_licences(chain, job.folder)
-    atomic.write_text(job.folder / render.FILE, render.render(chain, plain))
-    atomic.write_text(job.folder / bom.FILE, bom.render(chain, plain))
+    _write_licences(chain, licence, job.folder)
+    for name, text in render.documents(chain, plain).items():
+        (job.folder / name).parent.mkdir(exist_ok=True)
+        atomic.write_text(job.folder / name, text)
     return measured
 
 
@@ -62,7 +63,7 @@ def seal(folder: Path) -> None:
 
 def _evidence(job: Job) -> Chain:
     """Copy recipe and evidence into the release and return them, read back and linked."""
-    reserved = {*OWN_FILES, chains.FOLDER, pictures.FOLDER}
+    reserved = {name.partition("/")[0] for name in OWN_FILES} | {chains.FOLDER}
     for variant in job.recipe.quantize:
         if variant.name in reserved:
             raise AuroraError(
@@ -139,11 +140,11 @@ def _draw(chain: Chain, measured: Mapping[str, Any], folder: Path) -> None:
         pictures.changes(models, rows, folder / CHANGES)
 
 
-def _write_licences(chain: Chain, folder: Path) -> None:
-    """Write the licence where its text is known, and what the parts are under."""
+def _write_licences(chain: Chain, text: Path | None, folder: Path) -> None:
+    """Write the licence where its text is not the base model's, and what the parts are under."""
     model = chain.recipe.model
-    if model.license.lower() == "apache-2.0" and not (folder / LICENSE).exists():
-        shutil.copyfile(shipped("train/corpus/LICENSE-Apache-2.0.txt"), folder / LICENSE)
+    if text:
+        shutil.copyfile(text, folder / licences.FILE)
     lines = [
         chain.recipe.title,
         "",
