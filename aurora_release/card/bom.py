@@ -11,7 +11,8 @@ from typing import Any
 
 from aurora_release import evidence
 from aurora_release.card.chain import Chain, at, down
-from aurora_release.card.facts import bits, sources
+from aurora_release.card.facts import bits
+from aurora_release.card.training import sources
 
 FILE = "bom.json"
 

@@ -1,4 +1,4 @@
-"""The filter that a run was evaluated with: its head's report as evidence, for a card of its own."""
+"""The filter that a run was evaluated with: its head's report, for a card of its own."""
 
 import json
 from collections.abc import Mapping
@@ -56,4 +56,3 @@ def _inner(markdown: str) -> str:
     """Return a card without its title, each heading one level further down."""
     _, _, body = markdown.partition("\n")
     return body.strip().replace("\n## ", "\n### ")
-

@@ -69,6 +69,14 @@ def in_base(chain: Chain) -> list[str]:
     return [name for name in found if fnmatchcase(name, f"{FILE}*") and "/" not in name]
 
 
+def named(chain: Chain) -> str | None:
+    """Return the name of the file in the release that holds the licence's text, if one does."""
+    model = chain.recipe.model
+    if found := in_base(chain):
+        return found[0]
+    return FILE if model.license_file or model.license.lower() in _TEXTS else None
+
+
 def restrictions(chain: Chain) -> list[str]:
     """Return what the licence forbids, item by item, from its shipped text; [] where unknown."""
     path = _TEXTS.get(chain.recipe.model.license.lower())

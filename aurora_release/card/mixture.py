@@ -6,8 +6,10 @@ from typing import Any
 
 from aurora_release.card import safety
 from aurora_release.card.chain import Chain, at
-from aurora_release.card.facts import LANGUAGES, sources
+from aurora_release.card.facts import LANGUAGES
 from aurora_release.card.metadata import datasets, hub_license
+from aurora_release.card.training import blocks, sources, total
+from aurora_release.safety.taxonomy import AREAS
 
 Fact = dict[str, Any]
 
@@ -31,8 +33,8 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
         "hub": datasets(chain),
         "stages": stages,
         "local": [row for row in rows if not row["path"].startswith("hub:")],
-        "read": _sum(row["tokens"] for row in rows),
-        "tokens": _sum(at(chain, stage, "measured", "tokens") for stage in stages),
+        "read": total(row["tokens"] for row in rows),
+        "tokens": total(at(chain, stage, "measured", "tokens") for stage in stages),
         "orders": [at(chain, stage, "measured", "order") for stage in stages],
         "blocks": blocks(chain),
         "reasons": sorted({reason for row in rows for reason in row["removed"] or ()}),
@@ -44,39 +46,8 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
         },
         "fertility": at(chain, "data", "measured", "fertility") or {},
         "pairs": safety.pairs(chain),
-        "areas": safety.AREAS,
+        "areas": AREAS,
     }
-
-
-def blocks(chain: Chain) -> list[Fact]:
-    """Return a row for each language and licence: tokens there are, and tokens that were read.
-
-    Of a source whose documents have several licences only the tokens there are can be told apart.
-    """
-    rows: dict[tuple[str, str], Fact] = {}
-    for source in sources(chain):
-        found = at(chain, "data", "measured", "sources", source["name"], "licenses")
-        licences = found or {source["license"]: source["tokens"]}
-        for licence, tokens in licences.items():
-            row = rows.setdefault((source["language"], licence), {"tokens": [], "read": []})
-            row["tokens"].append(tokens)
-            row["read"].append(_read(chain, source) if len(licences) == 1 else None)
-    total = _sum(read for row in rows.values() for read in row["read"])
-    return [
-        {
-            "language": language,
-            "license": licence,
-            "tokens": _sum(row["tokens"]),
-            "read": _sum(row["read"]),
-            "share": _sum(row["read"]) / total if total else None,
-        }
-        for (language, licence), row in rows.items()
-    ]
-
-
-def _read(chain: Chain, source: Fact) -> int | None:
-    samples = _sum(source["samples"])
-    return None if samples is None else samples * chain.recipe.data.sequence_length
 
 
 def _cleaned(chain: Chain, name: str) -> Fact:
@@ -95,7 +66,7 @@ def _cleaned(chain: Chain, name: str) -> Fact:
 def _metadata(chain: Chain, rows: list[Fact]) -> Fact:
     """Return the metadata block of the data set's card, as the Hub reads it."""
     languages = dict.fromkeys(row["language"] for row in rows)
-    documents = _sum(row["documents"] for row in rows)
+    documents = total(row["documents"] for row in rows)
     licences = dict.fromkeys(hub_license(row["license"])["license"] for row in rows)
     found: Fact = {
         "pretty_name": f"Training mixture of {chain.recipe.title}",
@@ -107,9 +78,3 @@ def _metadata(chain: Chain, rows: list[Fact]) -> Fact:
     if documents is not None:
         found["size_categories"] = [next((name for name, end in _SIZES if documents < end), "n>1T")]
     return found
-
-
-def _sum(values: Any) -> Any:
-    """Return the sum, or None where one of the values is."""
-    found = list(values)
-    return None if None in found else sum(found)

@@ -104,6 +104,20 @@ def _interval(value: list[float] | None) -> str:
     return "[{:+.1f}, {:+.1f}]".format(*(100 * end for end in value)).replace("-", "−")
 
 
+def _points(value: float | None) -> str:
+    return _MISSING if value is None else f"{100 * value:.1f}"
+
+
+def _signed(value: float) -> str:
+    """Return a difference of shares in points, with a real minus sign."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _kilowatt_hours(joules: Mapping[str, float] | None, part: str) -> str:
+    value = (joules or {}).get(part)
+    return _MISSING if value is None else f"{value / 3.6e6:.4g} kWh"
+
+
 def _size(value: float | None) -> str:
     """Return bytes in decimal units."""
     if value is None:
@@ -174,6 +188,9 @@ _FILTERS = {
     "decimals": _decimals,
     "percent": _percent,
     "interval": _interval,
+    "points": _points,
+    "signed": _signed,
+    "kilowatt_hours": _kilowatt_hours,
     "size": _size,
     "share": _share,
     "outcome": _outcome,

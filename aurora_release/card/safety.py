@@ -5,7 +5,9 @@ from typing import Any
 
 from aurora_release.card.chain import Chain, at, down
 from aurora_release.evaluate.redteam.evaluation import by_language, missing
+from aurora_release.evaluate.redteam.grids import MEASURES, Grid, of_steps
 from aurora_release.evaluate.redteam.rates import ALL, rate
+from aurora_release.evaluate.redteam.wrappers import PLAIN
 from aurora_release.safety.taxonomy import AREAS
 
 Fact = dict[str, Any]
@@ -24,6 +26,7 @@ def facts(chain: Chain, models: list[str]) -> Fact:
         "areas": AREAS,
         "pairs": pairs(chain),
         "safety": _outcomes({model: by_language(found[model]) for model in found}, models),
+        "by_area": _by_area(found.get(chain.final) or {"cells": []}),
         "loopholes": [
             {"model": model, "rate": down(report, "loopholes", "rate")}
             for model, report in found.items()
@@ -33,6 +36,27 @@ def facts(chain: Chain, models: list[str]) -> Fact:
         "not_asked": list(dict.fromkeys(note for each in found.values() for note in missing(each))),
         "filter": filtered(chain),
     }
+
+
+def _by_area(found: Mapping[str, Any]) -> list[Fact]:
+    """Return a row for each area of the taxonomy that a model was asked about, over languages."""
+    cells = {
+        cell["category"]: cell
+        for cell in found["cells"]
+        if cell["wrapper"] == PLAIN and cell["language"] == ALL
+    }
+    return [{"area": AREAS[area], **cells[area]} for area in AREAS if area in cells]
+
+
+def grids(chain: Chain) -> list[Grid]:
+    """Return attack success and over-refusal by model and language, as they are drawn."""
+    reports = {
+        name.removeprefix("evaluate-"): found["safety"]
+        for name, found in chain.measured().items()
+        if "cells" in (found.get("safety") or {})
+    }
+    shown = (MEASURES["attack_success"], MEASURES["over_refusal"])
+    return [grid for grid in of_steps(reports) if grid.title in shown] if reports else []
 
 
 def _outcomes(rows: Mapping[str, Mapping[str, Any]], models: list[str]) -> list[Fact]:

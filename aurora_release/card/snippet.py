@@ -1,4 +1,4 @@
-"""The snippet that a card shows: executed on the trained model, with what it printed as evidence."""
+"""The snippet that a card shows, executed on the trained model; what it printed is evidence."""
 
 import os
 import subprocess

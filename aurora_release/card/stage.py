@@ -2,23 +2,24 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from aurora_release import atomic, evidence, gates
-from aurora_release.card import bom, croissant, licences, pictures, render, sums
+from aurora_release.card import bom, croissant, licences, pictures, render, safety, sums, training
 from aurora_release.card import chain as chains
 from aurora_release.card.chain import Chain
-from aurora_release.card.facts import bits, changed, curves
+from aurora_release.card.facts import bits, changed, formats
 from aurora_release.errors import AuroraError
+from aurora_release.evaluate.redteam.grids import picture as heat_map
 from aurora_release.run import Job, previous
 
 NOTICE = "NOTICE"
-LOSS, CHANGES = f"{pictures.FOLDER}/loss.png", f"{pictures.FOLDER}/bits.png"
 
 OWN_FILES = (
     evidence.FILE, sums.FILE, chains.RECIPE, *render.TEMPLATES, bom.FILE, croissant.FILE,
-    licences.FILE, NOTICE, LOSS, CHANGES,
+    licences.FILE, NOTICE, *pictures.FILES,
 )  # fmt: skip
 """What a release holds besides model files and the evidence of its stages."""
 
@@ -45,6 +46,7 @@ def release(job: Job) -> dict[str, Any]:
             for found in findings
         ],
         "intervals": _intervals(chain),
+        "tasks": _tasks(chain),
         "bytes": _copy_models(chain, job.before, job.folder),
     }
     plain = evidence.plain(measured)
@@ -115,6 +117,23 @@ def _intervals(chain: Chain) -> dict[str, dict[str, dict[str, list[float]]]]:
     }
 
 
+def _tasks(chain: Chain) -> dict[str, list[dict[str, Any]]]:
+    """Return {model: comparisons with the base} of answers that are right or wrong."""
+    from aurora_release.evaluate.compare import compare
+
+    found = {
+        name.removeprefix("evaluate-"): {key: rows.get(key, {}) for key in ("choice", "code")}
+        for name, rows in chain.measured().items()
+        if rows.get("choice") or rows.get("code")
+    }
+    base = found.pop("base", {})
+    compared = {
+        name: [asdict(each) for each in compare(base, rows, chain.recipe.seed)]
+        for name, rows in found.items()
+    }
+    return {name: rows for name, rows in compared.items() if rows}
+
+
 def _paired(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[float]]:
     from aurora_release.evaluate.compare import paired_change
     from aurora_release.evaluate.table import documents
@@ -133,11 +152,17 @@ def _sizes(row: Mapping[str, Any]) -> Any:
 
 def _draw(chain: Chain, measured: Mapping[str, Any], folder: Path) -> None:
     (folder / pictures.FOLDER).mkdir()
-    if lines := curves(chain):
-        pictures.loss(lines, folder / LOSS)
+    if lines := training.curves(chain):
+        pictures.loss(lines, folder / pictures.LOSS)
+    if stages := training.forgetting(chain):
+        pictures.forgetting(stages, folder / pictures.FORGETTING)
     rows = bits(chain, measured)
     if models := changed(rows):
-        pictures.changes(models, rows, folder / CHANGES)
+        pictures.changes(models, rows, folder / pictures.CHANGES)
+    if grids := safety.grids(chain):
+        heat_map(grids, folder / pictures.SAFETY)
+    if points := formats(chain, measured):
+        pictures.formats(points, folder / pictures.FORMATS)
 
 
 def _write_licences(chain: Chain, text: Path | None, folder: Path) -> None:
@@ -150,6 +175,14 @@ def _write_licences(chain: Chain, text: Path | None, folder: Path) -> None:
         "",
         f"Trained from {model.base}, which is under {model.license}.",
         "The weights here are under the same licence, with all its conditions.",
+        *(
+            [
+                "It restricts uses: whoever shares these weights, or weights made from them, must "
+                f"hand on {licences.FILE} and its restrictions."
+            ]
+            if licences.restricts(chain)
+            else []
+        ),
         "",
         "Trained on:",
         *(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aurora_release import evidence, gates
-from aurora_release.card import check, sign, sums
 from aurora_release.card import chain as chains
+from aurora_release.card import check, sign, sums
 from aurora_release.card.chain import Chain, Statement, at
 from aurora_release.card.stage import OWN_FILES
 from aurora_release.errors import AuroraError
@@ -84,9 +84,9 @@ def _checks(
     )
     yield _certificates(chain)
     try:
-        found = check.pages(folder, chain, release)
+        pages = check.pages(folder, chain, release)
         for name, kind in (("card", ".md"), ("materials", ".json")):
-            wrong = {page: each for page, each in found.items() if page.endswith(kind)}
+            wrong = {page: each for page, each in pages.items() if page.endswith(kind)}
             yield _check(
                 name,
                 [sentence for each in wrong.values() for sentence in each],
@@ -223,4 +223,3 @@ def _models(found: Mapping[str, str], chain: Chain) -> list[str]:
     ]
     known = {*placed, *OWN_FILES, *(f"{chains.FOLDER}/{name}.json" for name in chain.stages)}
     return wrong + [f"{name} was made by no stage." for name in sorted(found.keys() - known)]
-

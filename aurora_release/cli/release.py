@@ -52,7 +52,9 @@ def card(
     from aurora_release.evidence import FILE
 
     if page not in render.TEMPLATES:
-        raise AuroraError(f"{page} is no page of a release; there are {', '.join(render.TEMPLATES)}.")
+        raise AuroraError(
+            f"{page} is no page of a release; there are {', '.join(render.TEMPLATES)}."
+        )
     if not check:
         measured = chain.statement(release / FILE).predicate.measured
         typer.echo(render.page(page, chain.read(release), measured), nl=False)

@@ -9,7 +9,7 @@ import yaml
 
 from aurora_release.card import chain as chains
 from aurora_release.card.chain import Chain
-from aurora_release.card.render import empty_sections, render
+from aurora_release.card.render import FILE, empty_sections, page
 from aurora_release.recipe import Preference
 
 
@@ -63,7 +63,7 @@ def test_blank_lines_stand_around_headings_and_pictures(released: Path) -> None:
 
 def test_card_without_measurements_says_so_and_has_no_empty_section(released: Path) -> None:
     _, chain = read(released)
-    card = render(without_measurements(chain), {})
+    card = page(FILE, without_measurements(chain), {})
     assert "| tokens | not measured | not measured |" in card
     assert "Bits per byte: not measured." in card
     assert "Conversion certificates: not measured." in card
@@ -75,7 +75,7 @@ def test_card_without_measurements_says_so_and_has_no_empty_section(released: Pa
 
 def test_numbers_of_a_card_without_evidence_come_from_the_recipe_alone(released: Path) -> None:
     _, chain = read(released)
-    card = render(without_measurements(chain), {})
+    card = page(FILE, without_measurements(chain), {})
     body = card[card.index("## Training") : card.index("## Provenance")]
     tables = [line for line in body.splitlines() if line.startswith("|")]
     numbers = set(re.findall(r"(?<![\w.-])\d[\d,.]*(?![\w.])", " ".join(tables)))
@@ -127,7 +127,7 @@ def test_licence_is_spelled_as_the_hub_spells_it(
     _, chain = read(released)
     model = chain.recipe.model.model_copy(update={"license": license})
     changed = replace(chain, recipe=chain.recipe.model_copy(update={"model": model}))
-    found = yaml.safe_load(render(changed, {}).split("---\n")[1])
+    found = yaml.safe_load(page(FILE, changed, {}).split("---\n")[1])
     assert {key: value for key, value in found.items() if "license" in key} == metadata
 
 
@@ -137,7 +137,7 @@ def test_data_sets_of_the_hub_are_named_in_the_metadata(released: Path) -> None:
     source = first.model_copy(update={"path": "hub:org/texts@v1"})
     data = chain.recipe.data.model_copy(update={"sources": (source, *rest)})
     changed = replace(chain, recipe=chain.recipe.model_copy(update={"data": data}))
-    assert "\ndatasets:\n- org/texts\n" in render(changed, {})
+    assert "\ndatasets:\n- org/texts\n" in page(FILE, changed, {})
 
 
 def test_summary_is_in_the_languages_that_were_trained(released: Path) -> None:
@@ -156,7 +156,7 @@ def test_base_model_from_the_hub_is_named_in_the_metadata(released: Path) -> Non
         recipe=chain.recipe.model_copy(update={"model": model}),
         stages={**chain.stages, "base": replace(base, predicate=predicate)},
     )
-    assert "\nbase_model: org/name\nbase_model_relation: finetune\n" in render(known, {})
+    assert "\nbase_model: org/name\nbase_model_relation: finetune\n" in page(FILE, known, {})
 
 
 def test_empty_sections_are_found() -> None:
@@ -193,10 +193,10 @@ def test_preference_tuning_is_told_from_its_evidence(released: Path) -> None:
             "dpo": replace(cat, predicate=cat.predicate.model_copy(update={"measured": measured})),
         },
     )
-    told = render(known, {})
+    told = page(FILE, known, {})
     assert "tuned on preferences (dpo)" in told
     assert "| trained on | 54 |" in told
     assert "| loss of the first and the last step | 0.693, 0.512 |" in told
     assert "| on held-out pairs, preferred answer gained more | 75 % |" in told
-    untold = render(replace(known, stages=chain.stages), {})
+    untold = page(FILE, replace(known, stages=chain.stages), {})
     assert "| trained on | not measured |" in untold

@@ -80,11 +80,11 @@ def facts(rows: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
 
     None where no part was.
     """
-    found = {
-        part: sum(values)
-        for part in PARTS
-        if rows and None not in (values := [row.get(f"{part}_joules") for row in rows])
-    }
+    found: dict[str, float] = {}
+    for part in PARTS:
+        values = [row.get(f"{part}_joules") for row in rows]
+        if values and None not in values:
+            found[part] = sum(value for value in values if value is not None)
     return found or None
 
 
