@@ -72,8 +72,12 @@ def formats(points: list[dict[str, Any]], path: Path) -> None:
     with figure(path, height=4.8) as axes:
         for number, source in enumerate(sources):
             shift = (number - (len(sources) - 1) / 2) * apart
-            cells = [(point["bytes"] / 1e6 + shift, cell) for point in points for cell in point["cells"]
-                     if cell["source"] == source and cell["change"] is not None]  # fmt: skip
+            cells = [
+                (size + shift, cell)
+                for size, point in zip(sizes, points, strict=True)
+                for cell in point["cells"]
+                if cell["source"] == source and cell["change"] is not None
+            ]
             colour = COLOURS[number % len(COLOURS)]
             marker = "o" if number < len(COLOURS) else "s"
             for size, cell in cells:
