@@ -1,11 +1,14 @@
 """Where a release says something else than its evidence, and which evidence is no longer true."""
 
+import math
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from aurora_release import evidence
 from aurora_release.card import chain as chains
-from aurora_release.card import pictures, render
+from aurora_release.card import derived, pictures, render
 from aurora_release.card.chain import Chain, Statement
 from aurora_release.shipped import shipped
 
@@ -22,13 +25,42 @@ def check(folder: Path) -> list[str]:
         return [*stale(folder, chain), *broken, *_empty(folder)]
     found = pages(folder, chain, release)
     wrong = [sentence for sentences in found.values() for sentence in sentences]
-    return [*stale(folder, chain), *_empty(folder), *wrong, *_pictures(folder, release.subject)]
+    return [
+        *stale(folder, chain), *_empty(folder), *wrong, *_underived(chain, release),
+        *_pictures(folder, release.subject),
+    ]  # fmt: skip
 
 
 def pages(folder: Path, chain: Chain, release: Statement) -> dict[str, list[str]]:
     """Return what is wrong with each file that evidence renders to, by its name."""
     rendered = render.documents(chain, release.predicate.measured)
     return {name: _page(folder, name, text, release) for name, text in rendered.items()}
+
+
+def _underived(chain: Chain, release: Statement) -> list[str]:
+    """Compare what the release works out; intervals are drawn again only where numpy is there."""
+    work_out = derived.derive if find_spec("numpy") else derived.findings
+    return differing(work_out(chain), release)
+
+
+def differing(worked_out: Mapping[str, Any], release: Statement) -> list[str]:
+    """Return a sentence for each part that the release states otherwise than it was worked out."""
+    return [
+        f"{evidence.FILE}: its {name} do not follow from the evidence of the stages."
+        for name, value in evidence.plain(worked_out).items()
+        if not _same(value, release.predicate.measured.get(name))
+    ]
+
+
+def _same(one: Any, two: Any) -> bool:
+    """Return whether two values from JSON are the same, but for the last digits of a number."""
+    if isinstance(one, float) and isinstance(two, int | float):
+        return math.isclose(one, two, rel_tol=1e-6, abs_tol=1e-9)
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_same(one[key], two[key]) for key in one)
+    if isinstance(one, list) and isinstance(two, list):
+        return len(one) == len(two) and all(map(_same, one, two))
+    return bool(one == two)
 
 
 def _page(folder: Path, name: str, rendered: str, release: Statement) -> list[str]:

@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from aurora_release import atomic
 from aurora_release.card import safety
 from aurora_release.card.chain import Chain, at
-from aurora_release.evidence import sha256_file
+from aurora_release.evidence import canonical, sha256_file
 from aurora_release.run import Job
 from aurora_release.safety import policy
 from aurora_release.safety.headcard import card
@@ -16,12 +17,12 @@ STAGE = "filter"
 
 
 def report(job: Job) -> dict[str, Any]:
-    """Return the policy's name, its guards, and what `aurora safety fit` reported of its head."""
+    """Write and return the policy's name, its guards, and what was reported of its head."""
     path = resolve(job.recipe.policy, job.beside)
     found = policy.load(path)
     head = path.parent / found.head
     beside = head.with_suffix(".json")
-    return {
+    facts = {
         "policy": found.name,
         "guards": [guard.kind for guard in found.guards],
         "fail_closed": found.fail_closed,
@@ -29,6 +30,8 @@ def report(job: Job) -> dict[str, Any]:
         "head_sha256": sha256_file(head) if head.is_file() else None,
         "fitted": json.loads(beside.read_bytes()) if beside.is_file() else None,
     }
+    atomic.write_bytes(job.folder / "filter.json", canonical(facts) + b"\n")
+    return facts
 
 
 def facts(chain: Chain, _: Mapping[str, Any]) -> dict[str, Any]:

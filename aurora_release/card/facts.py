@@ -105,7 +105,7 @@ def tasks(chain: Chain, measured: Mapping[str, Any]) -> list[Fact]:
         {
             "what": what,
             "measure": measure,
-            "items": next(iter(cells.values()))["items"],
+            "count": next(iter(cells.values()))["items"],
             "base": next(iter(cells.values()))["before"],
             "cells": {model: cells.get(model) for model in found},
         }

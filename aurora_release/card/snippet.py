@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aurora_release import evidence
+from aurora_release import atomic, evidence
 from aurora_release.card.chain import Chain, at
 from aurora_release.errors import AuroraError
 from aurora_release.run import Job
@@ -22,12 +22,14 @@ def code() -> str:
 
 
 def execute(job: Job) -> dict[str, Any]:
-    """Execute the snippet in the folder of the trained model; return its digest and its output.
+    """Execute the snippet in the folder of the trained model; keep and return what it printed.
 
     Raises:
         AuroraError: it fails, so that a card would show what does not work.
     """
-    return _run(code(), job.before[job.recipe.final])
+    found = _run(code(), job.before[job.recipe.final])
+    atomic.write_text(job.folder / "printed.txt", found["printed"])
+    return found
 
 
 def facts(chain: Chain) -> dict[str, Any]:

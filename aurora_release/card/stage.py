@@ -2,12 +2,21 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from aurora_release import atomic, evidence, gates
-from aurora_release.card import bom, croissant, licences, pictures, render, safety, sums, training
+from aurora_release import atomic, evidence
+from aurora_release.card import (
+    bom,
+    croissant,
+    derived,
+    licences,
+    pictures,
+    render,
+    safety,
+    sums,
+    training,
+)
 from aurora_release.card import chain as chains
 from aurora_release.card.chain import Chain
 from aurora_release.card.facts import bits, changed, formats
@@ -32,23 +41,15 @@ def release(job: Job) -> dict[str, Any]:
             when its stage ended.
     """
     chain = _evidence(job)
-    findings = gates.check(chain.recipe.gates, chain.measured())
-    broken = [finding.sentence for finding in findings if not finding.passed]
+    worked_out = derived.derive(chain)
+    broken = [found["sentence"] for found in worked_out["gates"] if not found["passed"]]
     if broken:
         raise AuroraError(
             f"The release is not built, because the gates of the recipe do not hold: "
             f"{' '.join(broken)} Change the training, or `gates` in the recipe."
         )
     licence = licences.text(chain, job.beside)
-    measured = {
-        "gates": [
-            {"rule": found.rule, "passed": found.passed, "sentence": found.sentence}
-            for found in findings
-        ],
-        "intervals": _intervals(chain),
-        "tasks": _tasks(chain),
-        "bytes": _copy_models(chain, job.before, job.folder),
-    }
+    measured = {**worked_out, "bytes": _copy_models(chain, job.before, job.folder)}
     plain = evidence.plain(measured)
     _draw(chain, plain, job.folder)
     _write_licences(chain, licence, job.folder)
@@ -95,59 +96,6 @@ def _copy_models(chain: Chain, before: Mapping[str, Path], folder: Path) -> int:
                 f"folder {before[stage]} and run again."
             )
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
-def _intervals(chain: Chain) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Return {before: {after: {source: 95 % interval of the change}}}: of every model against the
-    base, of every variant against the trained model.
-    """
-    rows = {
-        name.removeprefix("evaluate-"): found["bits_per_byte"]
-        for name, found in chain.measured().items()
-        if "bits_per_byte" in found
-    }
-    return {
-        before: {
-            after: _paired(rows[before], rows[after])
-            for after in rows
-            if after in chain.variants or (before == "base" and after != "base")
-        }
-        for before in ("base", chain.final)
-        if before in rows
-    }
-
-
-def _tasks(chain: Chain) -> dict[str, list[dict[str, Any]]]:
-    """Return {model: comparisons with the base} of answers that are right or wrong."""
-    from aurora_release.evaluate.compare import compare
-
-    found = {
-        name.removeprefix("evaluate-"): {key: rows.get(key, {}) for key in ("choice", "code")}
-        for name, rows in chain.measured().items()
-        if rows.get("choice") or rows.get("code")
-    }
-    base = found.pop("base", {})
-    compared = {
-        name: [asdict(each) for each in compare(base, rows, chain.recipe.seed)]
-        for name, rows in found.items()
-    }
-    return {name: rows for name, rows in compared.items() if rows}
-
-
-def _paired(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[float]]:
-    from aurora_release.evaluate.compare import paired_change
-    from aurora_release.evaluate.table import documents
-
-    return {
-        source: list(paired_change(documents(before[source]), documents(after[source]), 0)[1:])
-        for source in sorted(before.keys() & after.keys())
-        if _sizes(before[source]) == _sizes(after[source]) is not None
-    }
-
-
-def _sizes(row: Mapping[str, Any]) -> Any:
-    """Return the bytes of each document; None where only the whole was measured."""
-    return row.get("per_document", {}).get("bytes")
 
 
 def _draw(chain: Chain, measured: Mapping[str, Any], folder: Path) -> None:

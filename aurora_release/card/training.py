@@ -1,11 +1,9 @@
 """Looks up how a model was trained: stages, what they cost, what they read, preference tuning."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from aurora_release.card.chain import Chain, at
-from aurora_release.train.estimate.machines import DEVICES
 
 Fact = dict[str, Any]
 
@@ -61,12 +59,10 @@ def _hours(chain: Chain, stage: str) -> float | None:
 
 def _estimate(chain: Chain, stage: str) -> Fact | None:
     """Return what the GPUs would draw at their full board power; None where that is not known."""
-    hours, name = _hours(chain, stage), _accelerator(chain, stage)
-    words = set(re.split(r"[^a-z0-9]+", (name or "").lower()))
-    known = [device for key, device in DEVICES.items() if set(key.split("-")) <= words]
-    if hours is None or not known or known[0].watts is None or "pcie" in words:
+    hours, watts = _hours(chain, stage), at(chain, stage, "measured", "board_watts")
+    if hours is None or watts is None:
         return None
-    return {"kilowatt_hours": hours * known[0].watts / 1000, "watts": known[0].watts}
+    return {"kilowatt_hours": hours * watts / 1000, "watts": watts}
 
 
 def _accelerator(chain: Chain, stage: str) -> str | None:

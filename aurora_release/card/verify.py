@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aurora_release import evidence, gates
+from aurora_release import evidence
 from aurora_release.card import chain as chains
-from aurora_release.card import check, sign, sums
+from aurora_release.card import check, derived, sign, sums
 from aurora_release.card.chain import Chain, Statement, at
 from aurora_release.card.stage import OWN_FILES
 from aurora_release.errors import AuroraError
@@ -92,12 +92,13 @@ def _checks(
                 [sentence for each in wrong.values() for sentence in each],
                 f"{', '.join(wrong)}: what the evidence renders to, byte for byte.",
             )
-        findings = gates.check(chain.recipe.gates, chain.measured())
+        findings = derived.findings(chain)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         yield Check("measured", False, f"The evidence measures nothing readable: {error!r}.")
         return
-    failed = [finding.sentence for finding in findings if not finding.passed]
-    yield _check("gates", failed, f"{len(findings)} rules of the recipe hold.")
+    failed = [found["sentence"] for found in findings["gates"] if not found["passed"]]
+    failed += check.differing(findings, release)
+    yield _check("gates", failed, f"{len(findings['gates'])} rules of the recipe hold.")
 
 
 def _certificates(chain: Chain) -> Check:

@@ -85,6 +85,7 @@ def stages(recipe: Recipe, model: Callable[[Job], None]) -> list[Stage]:
 
 
 def _snippet(job: Job) -> dict[str, Any]:
+    (job.folder / "printed.txt").write_text("stands for what was printed", encoding="utf-8")
     return {"sha256": sha256(snippet.code().encode()), "printed": "A sauna is ``hot``.\n"}
 
 
@@ -121,7 +122,8 @@ def _train(name: str, steps: int, model: Callable[[Job], None], job: Job) -> dic
     mixture = next(stage.mixture for stage in job.recipe.train.stages if stage.name == name)
     return {
         "steps": steps, "tokens": steps * 1024, "first_loss": 3.25, "last_loss": 2.125,
-        "tokens_per_second": 1234.5, "seconds": 90.0, "energy": {"processor": 7.2e6}, "precision": "bf16", "ranks": 1, "threads": 2,
+        "tokens_per_second": 1234.5, "seconds": 90.0, "energy": {"processor": 7.2e6},
+        "precision": "bf16", "ranks": 1, "threads": 2,
         "order": "ab" * 32, "samples": dict.fromkeys(mixture, steps),
         "epochs": dict.fromkeys(mixture, steps / 10),
         "validation": {"every": steps // 2, "curves": {
