@@ -109,4 +109,7 @@ def pairs(chain: Chain) -> Fact | None:
             area: None if None in areas else sum(row.get(area, 0) for row in areas)
             for area in AREAS
         },
+        "elsewhere": None
+        if None in areas
+        else sum(count for row in areas for area, count in row.items() if area not in AREAS),
     }

@@ -42,7 +42,7 @@ def settings(chain: Chain) -> Fact:
         "betas": ", ".join(f"{beta:g}" for beta in train.betas),
         "weight decay": train.weight_decay,
         "gradients clipped at norm": train.clip,
-        "seed": chain.recipe.seed,
+        "seed": str(chain.recipe.seed),
     }
     if train.lora:
         found["adapters (LoRA)"] = f"rank {train.lora.rank}, alpha {train.lora.alpha:g}"
