@@ -27,10 +27,11 @@ def plan(recipe: Recipe, beside: Path, launch: "Launch | None" = None) -> list[S
     if recipe.tune:
         stages.append(_tune(recipe, beside, recipe.tune, source))
     stages.append(_evaluate(recipe, beside, recipe.final))
+    stages += [_snippet(recipe), _filter(recipe, beside)]
     for variant in recipe.quantize:
         stages.append(_quantize(recipe, variant, recipe.final))
         stages.append(_evaluate(recipe, beside, variant.name))
-    return [*stages, _release(recipe, [stage.name for stage in stages])]
+    return [*stages, _release(recipe, beside, [stage.name for stage in stages])]
 
 
 def _base(recipe: Recipe, beside: Path) -> Stage:
@@ -42,7 +43,8 @@ def _base(recipe: Recipe, beside: Path) -> Stage:
     inputs = {"chat_template": resolve(recipe.model.chat_template, beside)}
     if recipe.model.base == RANDOM and recipe.model.config:
         inputs["config"] = resolve(recipe.model.config, beside)
-    decides = {key: value for key, value in _json(recipe.model).items() if key != "config"}
+    decides = {key: value for key, value in _json(recipe.model).items()
+               if key not in ("config", "license_file")}  # fmt: skip
     return Stage("base", (), decides, work, inputs)
 
 
@@ -146,13 +148,37 @@ def _evaluate(recipe: Recipe, beside: Path, of: str) -> Stage:
 
         return evaluate(job, of)
 
-    path = resolve(recipe.policy, beside)
-    inputs = {"policy": path, "head": path.parent / policy.load(path).head}
+    inputs = _judge(recipe, beside)
     if recipe.evaluate.wrappers:
         wrappers.load(recipe.evaluate.wrappers)  # an unknown name costs no training
         inputs["wrappers"] = shipped(wrappers.FILE)
     after = tuple(sorted({of, "clean"}))
     return Stage(f"evaluate-{of}", after, _json(recipe.evaluate), work, inputs)
+
+
+def _snippet(recipe: Recipe) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.card.snippet import execute
+
+        return execute(job)
+
+    snippet = {"snippet": shipped("model_card/snippet.txt")}
+    return Stage("snippet", (recipe.final,), "snippet", work, snippet)
+
+
+def _filter(recipe: Recipe, beside: Path) -> Stage:
+    def work(job: Job) -> dict[str, Any]:
+        from aurora_release.card.classifier import report
+
+        return report(job)
+
+    return Stage("filter", (), recipe.policy, work, _judge(recipe, beside))
+
+
+def _judge(recipe: Recipe, beside: Path) -> dict[str, Path]:
+    """Return the files of the safety policy."""
+    path = resolve(recipe.policy, beside)
+    return {"policy": path, "head": path.parent / policy.load(path).head}
 
 
 def _quantize(recipe: Recipe, variant: Quantization, source: str) -> Stage:
@@ -165,7 +191,7 @@ def _quantize(recipe: Recipe, variant: Quantization, source: str) -> Stage:
     return Stage(variant.name, (source, "clean", "data"), decides, work)
 
 
-def _release(recipe: Recipe, after: list[str]) -> Stage:
+def _release(recipe: Recipe, beside: Path, after: list[str]) -> Stage:
     def work(job: Job) -> dict[str, Any]:
         from aurora_release.card.stage import release
 
@@ -176,8 +202,13 @@ def _release(recipe: Recipe, after: list[str]) -> Stage:
 
         seal(folder)
 
-    template = {"card": shipped("model_card/card.md.j2")}
-    return Stage("release", tuple(after), _json(recipe), work, template, seal=seal)
+    inputs = {name: shipped(f"model_card/{name}.md.j2") for name in _TEMPLATES}
+    if recipe.model.license_file:
+        inputs["license"] = resolve(recipe.model.license_file, beside)
+    return Stage("release", tuple(after), _json(recipe), work, inputs, seal=seal)
+
+
+_TEMPLATES = ("card", "mixture", "filter", "training-content")
 
 
 def _json(part: Any) -> dict[str, Any]:

@@ -7,12 +7,13 @@ the official schema that the library brings. It has no date and no random number
 import json
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from aurora_release import evidence
 from aurora_release.card.chain import Chain, at, down
-from aurora_release.card.facts import bits, sources
+from aurora_release.card.facts import bits
+from aurora_release.card.training import sources, stages
+from aurora_release.evaluate.redteam.evaluation import by_language
 
 FILE = "bom.json"
 
@@ -25,7 +26,7 @@ def render(chain: Chain, measured: Mapping[str, Any]) -> str:
     data = _data(chain)
     software = [_package(name, version) for name, version in sorted(packages.items())]
     base = _base(chain)
-    variants = [_variant(chain, name) for name in chain.variants]
+    variants = [_variant(chain, measured, name) for name in chain.variants]
     model = _model(chain, measured, [entry["bom-ref"] for entry in data])
     refs = [entry["bom-ref"] for entry in (base, *data, *software)]
     content = {
@@ -45,15 +46,6 @@ def render(chain: Chain, measured: Mapping[str, Any]) -> str:
     return json.dumps(evidence.plain(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def differences(folder: Path, chain: Chain, measured: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the bill of materials in a release folder."""
-    path = folder / FILE
-    if not path.is_file():
-        return [f"{FILE} is missing."]
-    same = path.read_bytes() == render(chain, measured).encode()
-    return [] if same else [f"{FILE} does not say what the evidence says."]
-
-
 def _model(chain: Chain, measured: Mapping[str, Any], data: list[str]) -> Fact:
     """Return the released model with its CycloneDX model card."""
     architecture = at(chain, "base", "measured", "architecture")
@@ -71,12 +63,14 @@ def _model(chain: Chain, measured: Mapping[str, Any], data: list[str]) -> Fact:
         "licenses": _licenses(chain.recipe.model.license),
         "modelCard": {
             "modelParameters": parameters,
-            "quantitativeAnalysis": {"performanceMetrics": _metrics(chain, measured)},
+            "quantitativeAnalysis": {
+                "performanceMetrics": [
+                    *_metrics(chain, measured, chain.final),
+                    *_safety_metrics(chain, chain.final),
+                ]
+            },
         },
-        "properties": [
-            *_weights(chain, chain.final),
-            _property("energy", "not measured"),
-        ],
+        "properties": [*_weights(chain, chain.final), *_training(chain)],
     }
 
 
@@ -92,23 +86,35 @@ def _base(chain: Chain) -> Fact:
     package, separator, version = source.removeprefix("pypi:").partition("==")
     if source.startswith("pypi:") and separator:
         found |= {"version": version, "purl": f"pkg:pypi/{package.lower()}@{version}"}
+    if at(chain, "base", "measured", "origin") == "hub":
+        found |= {"purl": f"pkg:huggingface/{source}"}
     return found
 
 
-def _variant(chain: Chain, name: str) -> Fact:
+def _variant(chain: Chain, measured: Mapping[str, Any], name: str) -> Fact:
     method = at(chain, name, "recipe", "method") or "unknown"
     return {
         "type": "machine-learning-model",
         "bom-ref": f"model:{name}",
         "name": f"{chain.recipe.title} ({name})",
         "licenses": _licenses(chain.recipe.model.license),
+        "modelCard": {
+            "quantitativeAnalysis": {
+                "performanceMetrics": [
+                    *_metrics(chain, measured, name), *_safety_metrics(chain, name)
+                ]
+            }
+        },
         "properties": [_property("quantization", method), *_weights(chain, name)],
-    }
+    }  # fmt: skip
 
 
 def _data(chain: Chain) -> list[Fact]:
     """Return a component for each source, with its share of the samples that were trained on."""
-    rows = sources(chain)
+    rows = [
+        {**row, "path": source.path, "sha256": at(chain, "clean", "inputs", source.name)}
+        for row, source in zip(sources(chain), chain.recipe.data.sources, strict=True)
+    ]
     counts = {row["name"]: row["samples"] for row in rows}
     known = None not in [count for each in counts.values() for count in each]
     total = sum(sum(each) for each in counts.values()) if known else 0
@@ -118,8 +124,9 @@ def _data(chain: Chain) -> list[Fact]:
             "bom-ref": f"data:{row['name']}",
             "name": row["name"],
             "licenses": _licenses(row["license"]),
-            "data": [{"type": "dataset", "name": row["name"]}],
+            "data": [{"type": "dataset", "name": row["name"], **_contents(row["path"])}],
             "properties": [
+                _property("sha256", row["sha256"]),
                 _property("language", row["language"]),
                 _property("documents", row["documents"]),
                 _property("tokens", row["tokens"]),
@@ -128,6 +135,14 @@ def _data(chain: Chain) -> list[Fact]:
         }
         for row in rows
     ]
+
+
+def _contents(path: str) -> Fact:
+    """Return where a data set of the Hub lies; files beside a recipe have no address."""
+    if not path.startswith("hub:"):
+        return {}
+    name, _, revision = path.removeprefix("hub:").partition("@")
+    return {"contents": {"url": f"https://huggingface.co/datasets/{name}/tree/{revision}"}}
 
 
 def _package(name: str, version: str) -> Fact:
@@ -148,11 +163,11 @@ def _licenses(name: str) -> list[Fact]:
     return [{"expression": found}] if " " in found else [{"license": {"id": found}}]
 
 
-def _metrics(chain: Chain, measured: Mapping[str, Any]) -> list[Fact]:
-    """Return bits per byte of the trained model and its change from the base, by source."""
+def _metrics(chain: Chain, measured: Mapping[str, Any], model: str) -> list[Fact]:
+    """Return bits per byte of a model and its change from the base, by source."""
     found: list[Fact] = []
     for row in bits(chain, measured):
-        cell = next((each for each in row["cells"] if each["model"] == chain.final), None)
+        cell = next((each for each in row["cells"] if each["model"] == model), None)
         if cell is None or cell["value"] is None:
             continue
         found.append(_metric("bits per byte", cell["value"], row["source"]))
@@ -163,6 +178,36 @@ def _metrics(chain: Chain, measured: Mapping[str, Any]) -> list[Fact]:
                 change["confidenceInterval"] = {"lowerBound": low, "upperBound": high}
             found.append(change)
     return found
+
+
+def _safety_metrics(chain: Chain, model: str) -> list[Fact]:
+    """Return attack success and over-refusal of a model by language, with their intervals."""
+    report = at(chain, f"evaluate-{model}", "measured", "safety") or {}
+    found = []
+    for language, cell in by_language(report).items() if "cells" in report else ():
+        for key in ("attack_success", "over_refusal"):
+            if rate := cell[key]:
+                metric = _metric(key.replace("_", " "), rate["share"], language)
+                low, high = f"{rate['low']:.9g}", f"{rate['high']:.9g}"
+                metric["confidenceInterval"] = {"lowerBound": low, "upperBound": high}
+                found.append(metric)
+    return found
+
+
+def _training(chain: Chain) -> list[Fact]:
+    """Return what each stage of training ran on and drew."""
+    return [
+        _property(f"{stage['name']}:{key}", value)
+        for stage in stages(chain)
+        for key, value in (
+            ("processor", stage["processor"]),
+            ("accelerator", stage["accelerator"]),
+            ("ranks", stage["ranks"]),
+            ("device-hours", stage["hours"]),
+            ("joules of processors", (stage["energy"] or {}).get("processor", "not measured")),
+            ("joules of accelerators", (stage["energy"] or {}).get("accelerator", "not measured")),
+        )
+    ]
 
 
 def _metric(kind: str, value: float, part: str) -> Fact:

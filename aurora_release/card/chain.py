@@ -174,7 +174,8 @@ def _order(recipe: Recipe) -> list[str]:
     made = ["base", *recipe.trained]
     made += [variant.name for variant in recipe.quantize]
     names = [name for stage in made for name in (stage, f"evaluate-{stage}")]
-    return list(dict.fromkeys([names[0], "clean", recipe.start, "data", *names[1:]]))
+    beside = ["snippet", "filter"]
+    return list(dict.fromkeys([names[0], "clean", recipe.start, "data", *names[1:], *beside]))
 
 
 def _recipe(path: Path) -> Recipe:

@@ -1,29 +1,115 @@
-"""Where a card says something else than its evidence, and which evidence is no longer true."""
+"""Where a release says something else than its evidence, and which evidence is no longer true."""
 
+import math
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from aurora_release import evidence
 from aurora_release.card import chain as chains
-from aurora_release.card import render
+from aurora_release.card import derived, pictures, render
+from aurora_release.card.chain import Chain, Statement
+from aurora_release.shipped import shipped
 
 
 def check(folder: Path) -> list[str]:
-    """Return a sentence for each thing wrong with the card of a release; none if it is right.
+    """Return a sentence for each thing wrong with the pages of a release; none if all are right.
 
     Raises:
         AuroraError: the evidence beside the card cannot be read.
     """
     chain = chains.read(folder)
     release = chains.statement(folder / evidence.FILE)
-    path = folder / render.FILE
+    if broken := chains.breaks(chain, release.predicate.previous):
+        return [*stale(folder, chain), *broken, *_empty(folder)]
+    found = pages(folder, chain, release)
+    wrong = [sentence for sentences in found.values() for sentence in sentences]
+    return [
+        *stale(folder, chain), *_empty(folder), *wrong, *_underived(chain, release),
+        *_pictures(folder, release.subject),
+    ]  # fmt: skip
+
+
+def pages(folder: Path, chain: Chain, release: Statement) -> dict[str, list[str]]:
+    """Return what is wrong with each file that evidence renders to, by its name."""
+    rendered = render.documents(chain, release.predicate.measured)
+    return {name: _page(folder, name, text, release) for name, text in rendered.items()}
+
+
+def _underived(chain: Chain, release: Statement) -> list[str]:
+    """Compare what the release works out; intervals are drawn again only where numpy is there."""
+    work_out = derived.derive if find_spec("numpy") else derived.findings
+    return differing(work_out(chain), release)
+
+
+def differing(worked_out: Mapping[str, Any], release: Statement) -> list[str]:
+    """Return a sentence for each part that the release states otherwise than it was worked out."""
+    return [
+        f"{evidence.FILE}: its {name} do not follow from the evidence of the stages."
+        for name, value in evidence.plain(worked_out).items()
+        if not _same(value, release.predicate.measured.get(name))
+    ]
+
+
+def _same(one: Any, two: Any) -> bool:
+    """Return whether two values from JSON are the same, but for the last digits of a number."""
+    if isinstance(one, float) and isinstance(two, int | float):
+        return math.isclose(one, two, rel_tol=1e-6, abs_tol=1e-9)
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_same(one[key], two[key]) for key in one)
+    if isinstance(one, list) and isinstance(two, list):
+        return len(one) == len(two) and all(map(_same, one, two))
+    return bool(one == two)
+
+
+def _page(folder: Path, name: str, rendered: str, release: Statement) -> list[str]:
+    path = folder / name
     if not path.is_file():
-        return [f"{render.FILE} is missing."]
-    written = path.read_text(encoding="utf-8", errors="replace")
-    empty = [f"{render.FILE}: the section {name!r} is empty." for name in
-             render.empty_sections(written)]  # fmt: skip
-    broken = chains.breaks(chain, release.predicate.previous)
-    rendered = render.render(chain, release.predicate.measured) if not broken else written
-    return [*stale(folder, chain), *broken, *empty, *differences(written, rendered)]
+        return [f"{name} is missing."]
+    written = path.read_bytes()
+    if written == rendered.encode():
+        return []
+    if version := _other_template(name, release):
+        return [
+            f"{name} was written with another template, that of aurora-release {version}: "
+            "verify with that version."
+        ]
+    return differences(name, written.decode(errors="replace"), rendered)
+
+
+def _other_template(name: str, release: Statement) -> str | None:
+    """Return which version's template a page was written with, where that is not ours."""
+    path = Path(render.TEMPLATES.get(name, ""))
+    wanted = release.predicate.inputs.get(path.name.partition(".")[0])
+    if wanted is None or wanted == evidence.sha256_file(shipped(str(path))):
+        return None
+    packages = release.predicate.environment.get("packages", {})
+    return str(packages.get("aurora-release", "another version"))
+
+
+def _empty(folder: Path) -> list[str]:
+    found = {name: folder / name for name in render.TEMPLATES if (folder / name).is_file()}
+    return [
+        f"{name}: the section {heading!r} is empty."
+        for name, path in found.items()
+        for heading in render.empty_sections(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+
+
+def _pictures(folder: Path, subject: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with the pictures: each must be the one that the release drew."""
+    drawn = {name for name in subject if name.startswith(f"{pictures.FOLDER}/")}
+    there = {path.relative_to(folder).as_posix() for path in (folder / pictures.FOLDER).glob("*")}
+    return [
+        f"{name} is missing."
+        if name not in there
+        else f"{name} belongs to no release."
+        if name not in drawn
+        else f"{name} is not the picture that was drawn from the evidence."
+        for name in sorted(drawn | there)
+        if name not in drawn & there or evidence.sha256_file(folder / name) != subject[name]
+    ]
 
 
 def stale(folder: Path, chain: chains.Chain) -> list[str]:
@@ -37,8 +123,8 @@ def stale(folder: Path, chain: chains.Chain) -> list[str]:
     ]
 
 
-def differences(written: str, rendered: str) -> list[str]:
-    """Return a sentence for each line of a card that says something else than the evidence."""
+def differences(name: str, written: str, rendered: str) -> list[str]:
+    """Return a sentence for each line of a page that says something else than the evidence."""
     if written == rendered:
         return []
     ours, theirs = written.splitlines(), rendered.splitlines()
@@ -47,12 +133,12 @@ def differences(written: str, rendered: str) -> list[str]:
             (at for at, (one, two) in enumerate(zip(ours, theirs, strict=False), 1) if one != two),
             min(len(ours), len(theirs)) + 1,
         )
-        return [f"{render.FILE} does not say what the evidence says, from line {line} on."]
+        return [f"{name} does not say what the evidence says, from line {line} on."]
     return [
-        f"{render.FILE}, line {line}: {_difference(one, two)}"
+        f"{name}, line {line}: {_difference(one, two)}"
         for line, (one, two) in enumerate(zip(ours, theirs, strict=True), 1)
         if one != two
-    ] or [f"{render.FILE} has other line ends than the evidence renders to."]
+    ] or [f"{name} has other line ends than the evidence renders to."]
 
 
 def _difference(written: str, rendered: str) -> str:

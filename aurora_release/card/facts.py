@@ -1,15 +1,15 @@
 """Looks up in the evidence everything that a model card says; what is not there is None."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from aurora_release.card import safety
+from aurora_release.card import licences, safety, snippet, training
 from aurora_release.card.chain import Chain, at, down
 from aurora_release.card.metadata import metadata
 
 Fact = dict[str, Any]
 
-_LANGUAGES = {
+LANGUAGES = {
     "code": "program code", "en": "English", "fi": "Finnish", "hi": "Hindi", "ja": "Japanese",
     "vi": "Vietnamese",
 }  # fmt: skip
@@ -21,32 +21,43 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
     languages = list(dict.fromkeys(source.language for source in chain.recipe.data.sources))
     rows = bits(chain, measured)
     outcomes = safety.facts(chain, models)
+    answers = tasks(chain, measured)
     return {
         "title": chain.recipe.title,
-        "metadata": metadata(chain, rows, outcomes["safety"]),
-        "languages": [_LANGUAGES.get(language, language) for language in languages],
+        "metadata": metadata(chain, rows, outcomes["safety"], answers),
+        "languages": [LANGUAGES.get(language, language) for language in languages],
         "base": {
             key: at(chain, "base", "measured", key)
             for key in ("source", "architecture", "parameters")
         },
         "license": chain.recipe.model.license,
+        "license_text": licences.named(chain),
+        "restricts": licences.restricts(chain),
+        "restrictions": licences.restrictions(chain),
         "final": chain.final,
-        "tokens": _sum(stage["tokens"] for stage in _stages(chain)),
+        "snippet": snippet.facts(chain),
+        "tokens": training.total(stage["tokens"] for stage in training.stages(chain)),
         "bytes": down(measured, "bytes"),
-        "stages": _stages(chain),
+        "stages": training.stages(chain),
+        "settings": training.settings(chain),
         "sequence_length": chain.recipe.data.sequence_length,
         "global_batch": chain.recipe.train.global_batch,
-        "sources": sources(chain),
+        "sources": training.sources(chain),
+        "blocks": training.blocks(chain),
         "models": models,
         "bits": rows,
         "changed": changed(rows),
         "against_final": _against_final(chain, measured),
-        "tune": _tune(chain),
+        "tasks": answers,
+        "task_models": list(down(measured, "tasks") or {}),
+        "tune": training.tune(chain),
         **outcomes,
         "variants": [_variant(chain, name) for name in chain.variants],
         "certificates": _certificates(chain),
         "gates": down(measured, "gates") or [],
-        "curves": curves(chain),
+        "curves": training.curves(chain),
+        "forgetting": training.forgetting(chain),
+        "formats": formats(chain, measured),
         "chain": [
             {"stage": name, "sha256": stage.sha256, "previous": sorted(stage.predicate.previous)}
             for name, stage in chain.stages.items()
@@ -78,85 +89,40 @@ def changed(rows: list[Fact]) -> list[str]:
     return list(dict.fromkeys(cell["model"] for cell in cells if cell["change"] is not None))
 
 
-def curves(chain: Chain) -> list[Fact]:
-    """Return the loss of each training stage: {"stage", "points": [[step, loss], ...]}."""
-    found = [
-        {"stage": stage.name, "points": at(chain, stage.name, "measured", "loss")}
-        for stage in chain.recipe.train.stages
-    ]
-    return [curve for curve in found if curve["points"]]
-
-
-def _sum(values: Iterable[Any]) -> Any:
-    """Return the sum, or None where one of the values is."""
-    found = list(values)
-    return None if None in found else sum(found)
-
-
 def _models(chain: Chain) -> list[str]:
     """Return the stages whose models were evaluated: base, trained, variants."""
     return [name.removeprefix("evaluate-") for name in chain.stages if name.startswith("evaluate-")]
 
 
-def _stages(chain: Chain) -> list[Fact]:
-    measured = (
-        "tokens", "steps", "first_loss", "last_loss", "tokens_per_second", "precision", "ranks",
-        "threads", "order",
-    )  # fmt: skip
+def tasks(chain: Chain, measured: Mapping[str, Any]) -> list[Fact]:
+    """Return a row for each measure of answers that are right or wrong, compared with the base."""
+    found: Fact = down(measured, "tasks") or {}
+    rows: dict[tuple[str, str], dict[str, Fact]] = {}
+    for model, compared in found.items():
+        for each in compared:
+            rows.setdefault((each["what"], each["measure"]), {})[model] = each
     return [
         {
-            "name": stage.name,
-            "learning_rate": stage.learning_rate,
-            "warmup": stage.warmup,
-            **{key: at(chain, stage.name, "measured", key) for key in measured},
-            "processor": at(chain, stage.name, "environment", "processor"),
-            "accelerator": _accelerator(chain, stage.name),
-            "packages": {
-                package: at(chain, stage.name, "environment", "packages", package)
-                for package in ("torch", "transformers", "deepspeed")
-            },
+            "what": what,
+            "measure": measure,
+            "count": next(iter(cells.values()))["items"],
+            "base": next(iter(cells.values()))["before"],
+            "cells": {model: cells.get(model) for model in found},
         }
-        for stage in chain.recipe.train.stages
+        for (what, measure), cells in rows.items()
     ]
 
 
-def _accelerator(chain: Chain, stage: str) -> str | None:
-    """Return the accelerator's name; "none" where evidence says that there was none."""
-    found = chain.stages.get(stage)
-    if found is None or "accelerator" not in found.predicate.environment:
-        return None
-    return found.predicate.environment["accelerator"] or "none"
-
-
-def sources(chain: Chain) -> list[Fact]:
-    """Return a row for each source: its licence, what it holds, how often it was read."""
+def formats(chain: Chain, measured: Mapping[str, Any]) -> list[Fact]:
+    """Return the size of each evaluated variant beside its changes from the trained model."""
+    sizes = {name: at(chain, name, "measured", "bytes") for name in chain.variants}
+    rows = _against_final(chain, measured)
     return [
-        {
-            "name": source.name,
-            "language": source.language,
-            "license": source.license,
-            "kind": source.kind,
-            **{
-                key: at(chain, "data", "measured", "sources", source.name, key)
-                for key in ("documents", "tokens", "heldout")
-            },
-            **_reading(chain, source.name),
-        }
-        for source in chain.recipe.data.sources
-    ]
-
-
-def _reading(chain: Chain, source: str) -> Fact:
-    """Return the samples of a source in each stage, and how often it was read by the end."""
-    samples, epochs = [], None
-    for stage in chain.recipe.train.stages:
-        seen = at(chain, stage.name, "measured", "samples")
-        samples.append(None if seen is None else seen.get(source, 0))
-        # a stage states how often a source was read up to its end, stages before it included
-        latest = at(chain, stage.name, "measured", "epochs", source)
-        epochs = epochs if latest is None else latest
-    unread = all(count == 0 for count in samples)
-    return {"samples": samples, "epochs": 0.0 if unread else epochs}
+        {"name": name, "bytes": sizes[name],
+         "cells": [{"source": row["source"], **row["cells"][place]} for row in rows]}
+        for place, name in enumerate(rows[0]["models"] if rows else [])
+        if sizes[name] is not None
+    ]  # fmt: skip
 
 
 def _compared(
@@ -217,19 +183,3 @@ def _certificates(chain: Chain) -> list[Fact]:
         {"what": key.replace("_", " "), "cells": [certificate.get(key) for certificate in found]}
         for key in keys
     ]
-
-
-def _tune(chain: Chain) -> Fact | None:
-    """Return what preference tuning was done with and measured; None where the recipe has none."""
-    tune = chain.recipe.tune
-    if tune is None:
-        return None
-    pairs = ("read", "unreviewed", "rejected", "trained", "heldout")
-    return {
-        **{key: getattr(tune, key) for key in ("name", "beta", "learning_rate", "min_reviews")},
-        **{key: at(chain, tune.name, "measured", key)
-           for key in ("steps", "first_loss", "last_loss", "precision")},
-        "pairs": {key: at(chain, tune.name, "measured", "pairs", key) for key in pairs},
-        "heldout": {key: at(chain, tune.name, "measured", "heldout", key)
-                    for key in ("reward_accuracy", "reward_margin")},
-    }  # fmt: skip

@@ -3,25 +3,26 @@
 import re
 from typing import Any
 
+from aurora_release.card import licences
 from aurora_release.card.chain import Chain, at
 from aurora_release.evaluate.redteam.rates import ALL
 
 Fact = dict[str, Any]
 
 
-def metadata(chain: Chain, bits: list[Fact], safety: list[Fact]) -> Fact:
-    """Return the metadata of a release; `bits` and `safety` are the rows of the card's tables.
+def metadata(chain: Chain, bits: list[Fact], safety: list[Fact], tasks: list[Fact]) -> Fact:
+    """Return the metadata of a release; `bits`, `safety`, `tasks` are rows of the card's tables.
 
     Only what the Hub can look up is named: a base model and data sets that lie there. Results are
     a model-index (huggingface_hub's EvalResult), of the trained model alone.
     """
     languages = list(dict.fromkeys(source.language for source in chain.recipe.data.sources))
-    found: Fact = _license(chain.recipe.model.license)
+    found: Fact = hub_license(chain.recipe.model.license, licences.named(chain))
     if at(chain, "base", "measured", "origin") == "hub":
         found["base_model"] = chain.recipe.model.base.partition("@")[0]
         found["base_model_relation"] = "finetune"
-    if datasets := _datasets(chain):
-        found["datasets"] = datasets
+    if named := datasets(chain):
+        found["datasets"] = named
     tags = ["aurora-release", "continual-pretraining"]
     found |= {
         "language": [name for name in languages if re.fullmatch(r"[a-z]{2,3}", name)],
@@ -29,7 +30,9 @@ def metadata(chain: Chain, bits: list[Fact], safety: list[Fact]) -> Fact:
         "pipeline_tag": "text-generation",
         "tags": [*tags, *(["code"] if "code" in languages else [])],
     }
-    if results := [*_bits(chain.final, bits), *_safety(chain.final, safety)]:
+    if results := [
+        *_bits(chain.final, bits), *_tasks(chain.final, tasks), *_safety(chain.final, safety)
+    ]:  # fmt: skip
         found["model-index"] = [{"name": chain.recipe.title, "results": results}]
     return found
 
@@ -39,8 +42,11 @@ _WITHOUT_SPDX = ("openrail", "bigscience-openrail-m", "bigcode-openrail-m", "lla
 """Licences that the Hub knows by a name of its own."""
 
 
-def _license(name: str) -> Fact:
-    """Return the licence as the Hub spells it: its own name, an SPDX id in small letters, other."""
+def hub_license(name: str, file: str | None = None) -> Fact:
+    """Return the licence as the Hub spells it: its own name, an SPDX id in small letters, other.
+
+    `file` of the release holds its text.
+    """
     from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     if name.lower() in _WITHOUT_SPDX:
@@ -54,11 +60,11 @@ def _license(name: str) -> Fact:
     return {
         "license": "other",
         "license_name": "see-notice" if plain == "other" else plain,
-        "license_link": "NOTICE",
+        "license_link": file or "NOTICE",
     }
 
 
-def _datasets(chain: Chain) -> list[str]:
+def datasets(chain: Chain) -> list[str]:
     """Return the data sets of the Hub that were trained on."""
     paths = [source.path for source in chain.recipe.data.sources]
     hub = [path.removeprefix("hub:").partition("@")[0] for path in paths if path.startswith("hub:")]
@@ -76,6 +82,16 @@ def _bits(model: str, rows: list[Fact]) -> list[Fact]:
     return [
         _result(source, [("bits_per_byte", "Bits per byte of held-out text", value)])
         for source, value in values.items()
+    ]
+
+
+def _tasks(model: str, rows: list[Fact]) -> list[Fact]:
+    """Return a result for each task whose answers are right or wrong."""
+    return [
+        _result(row["what"], [(row["measure"].replace(" ", "_"), row["measure"], cell["after"])])
+        for row in rows
+        for cell in [row["cells"].get(model)]
+        if cell and not row["what"].startswith("all ")
     ]
 
 

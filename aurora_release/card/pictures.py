@@ -6,6 +6,10 @@ from typing import Any
 from aurora_release.picture import COLOURS, INK, QUIET, figure, smooth
 
 FOLDER = "images"
+FILES = LOSS, FORGETTING, CHANGES, SAFETY, FORMATS = tuple(
+    f"{FOLDER}/{name}.png" for name in ("loss", "forgetting", "bits", "safety", "formats")
+)
+"""What a release may hold, each where its numbers were measured."""
 
 
 def loss(curves: list[dict[str, Any]], path: Path) -> None:
@@ -27,6 +31,75 @@ def loss(curves: list[dict[str, Any]], path: Path) -> None:
         axes.set_xlim(left=0)
         axes.grid(axis="y", color=QUIET, linewidth=0.8)
         axes.legend(frameon=False, loc="upper right")
+
+
+def forgetting(stages: list[dict[str, Any]], path: Path) -> None:
+    """Draw each set's change from the base model while the stages trained, one after the other."""
+    names = list(dict.fromkeys(name for stage in stages for line in stage["history"]
+                               for name in line["sets"]))  # fmt: skip
+    with figure(path, height=5.2) as axes:
+        first = 0
+        for stage in stages:
+            for number, name in enumerate(names):
+                _curve(axes, name, stage["history"], first, number)
+            if first:
+                axes.axvline(first, color=QUIET, linewidth=1.5, zorder=0)
+            first += stage["history"][-1]["step"]
+        for floor in sorted({floor for stage in stages for floor in stage["floors"].values()}):
+            axes.axhline(100 * floor, color=INK, linewidth=1.4, linestyle="--")
+        axes.axhline(0, color=INK, linewidth=1.2)
+        axes.set_title("Gains and forgetting while training", loc="left", fontweight="bold")
+        axes.set_xlabel("optimizer step (band: 95 % interval; dashed: floors)")
+        axes.set_ylabel("bits per byte, %")
+        axes.grid(axis="y", color=QUIET, linewidth=0.8)
+        _legend(axes)
+
+
+def _curve(axes: Any, name: str, history: list[Any], first: int, number: int) -> None:
+    rows = [(first + line["step"], line["sets"][name]) for line in history if name in line["sets"]]
+    steps, values = [step for step, _ in rows], [100 * row["change"] for _, row in rows]
+    low, high = ([100 * row["interval"][end] for _, row in rows] for end in (0, 1))
+    colour, style = COLOURS[number % len(COLOURS)], "-" if number < len(COLOURS) else ":"
+    axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
+    axes.plot(steps, values, style, color=colour, linewidth=2.5, label=None if first else name)
+
+
+def formats(points: list[dict[str, Any]], path: Path) -> None:
+    """Draw the size of each variant against what it loses, a point for each source."""
+    sources = list(dict.fromkeys(cell["source"] for point in points for cell in point["cells"]))
+    sizes = [point["bytes"] / 1e6 for point in points]
+    apart = (max(sizes) - min(sizes) or max(sizes)) * 0.02
+    with figure(path, height=4.8) as axes:
+        for number, source in enumerate(sources):
+            shift = (number - (len(sources) - 1) / 2) * apart
+            cells = [
+                (size + shift, cell)
+                for size, point in zip(sizes, points, strict=True)
+                for cell in point["cells"]
+                if cell["source"] == source and cell["change"] is not None
+            ]
+            colour = COLOURS[number % len(COLOURS)]
+            marker = "o" if number < len(COLOURS) else "s"
+            for size, cell in cells:
+                ends = [100 * end for end in cell["interval"] or [cell["change"]] * 2]
+                axes.plot([size, size], ends, color=colour, linewidth=1.6, alpha=0.6)
+            axes.plot([size for size, _ in cells], [100 * cell["change"] for _, cell in cells],
+                      marker, color=colour, markersize=8, label=source)  # fmt: skip
+        for point in points:
+            axes.annotate(point["name"], (point["bytes"] / 1e6, 1), (0, 2),
+                          xycoords=("data", "axes fraction"), textcoords="offset points",
+                          ha="center", va="bottom", fontsize=12)  # fmt: skip
+        axes.axhline(0, color=INK, linewidth=1.2)
+        axes.margins(x=0.25)
+        axes.set_title("Quantized variants: size and loss", loc="left", fontweight="bold", pad=24)
+        axes.set_xlabel("megabytes of weights (left is smaller; line: 95 % interval)")
+        axes.set_ylabel("bits per byte, %")
+        axes.grid(color=QUIET, linewidth=0.8)
+        _legend(axes)
+
+
+def _legend(axes: Any) -> None:
+    axes.figure.legend(frameon=False, ncols=4, loc="outside lower center", fontsize=12)
 
 
 def changes(models: list[str], rows: list[dict[str, Any]], path: Path) -> None:

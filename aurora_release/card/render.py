@@ -1,31 +1,60 @@
-"""Renders the model card: a template and facts, with formatting and no arithmetic."""
+"""Renders the pages of a release: a template and facts, with formatting and no arithmetic."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from aurora_release.card import bom, classifier, croissant, facts, mixture
 from aurora_release.card.chain import Chain
-from aurora_release.card.facts import facts
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.redteam.rates import answered
 from aurora_release.shipped import shipped
 
 FILE = "README.md"
-TEMPLATE = "model_card/card.md.j2"
+
+TEMPLATES = {
+    FILE: "model_card/card.md.j2",
+    "mixture/README.md": "model_card/mixture.md.j2",
+    "filter/README.md": "model_card/filter.md.j2",
+    "TRAINING-CONTENT.md": "model_card/training-content.md.j2",
+}
+"""The template of each page, by its name in the release."""
+
+_FACTS: dict[str, Callable[[Chain, Mapping[str, Any]], dict[str, Any]]] = {
+    FILE: facts.facts,
+    "mixture/README.md": mixture.facts,
+    "filter/README.md": classifier.facts,
+    "TRAINING-CONTENT.md": mixture.facts,
+}
 
 _MISSING = "not measured"
 _HEADING = re.compile(r"(#+) (.+)")
 
 
-def render(chain: Chain, measured: Mapping[str, Any]) -> str:
-    """Return the model card of a release; `measured` is what the release stage measured.
+def documents(chain: Chain, measured: Mapping[str, Any]) -> dict[str, str]:
+    """Return every file of a release that evidence renders to, by name.
+
+    `measured` is what the release stage measured.
+
+    Raises:
+        AuroraError: a template has a mistake, or leaves a section empty.
+    """
+    return {
+        **{name: page(name, chain, measured) for name in TEMPLATES},
+        bom.FILE: bom.render(chain, measured),
+        croissant.FILE: croissant.render(chain, measured),
+    }
+
+
+def page(name: str, chain: Chain, measured: Mapping[str, Any]) -> str:
+    """Return one page of a release.
 
     Raises:
         AuroraError: the template has a mistake, or leaves a section empty.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-    path = shipped(TEMPLATE)
+    path = shipped(TEMPLATES[name])
     environment = Environment(
         loader=FileSystemLoader(path.parent),
         undefined=StrictUndefined,
@@ -35,7 +64,7 @@ def render(chain: Chain, measured: Mapping[str, Any]) -> str:
     )
     environment.filters |= _FILTERS
     try:
-        text = environment.get_template(path.name).render(facts(chain, measured))
+        text = environment.get_template(path.name).render(_FACTS[name](chain, measured))
     except TemplateError as error:
         raise AuroraError(f"{path} cannot be rendered: {error}.") from None
     text = re.sub(r"\n{3,}", "\n\n", text)
@@ -73,6 +102,20 @@ def _interval(value: list[float] | None) -> str:
     if value is None:
         return ""
     return "[{:+.1f}, {:+.1f}]".format(*(100 * end for end in value)).replace("-", "−")
+
+
+def _points(value: float | None) -> str:
+    return _MISSING if value is None else f"{100 * value:.1f}"
+
+
+def _signed(value: float) -> str:
+    """Return a difference of shares in points, with a real minus sign."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _kilowatt_hours(joules: Mapping[str, float] | None, part: str) -> str:
+    value = (joules or {}).get(part)
+    return _MISSING if value is None else f"{value / 3.6e6:.4g} kWh"
 
 
 def _size(value: float | None) -> str:
@@ -122,6 +165,18 @@ def _plain(value: Any) -> str:
     return _short(text) if re.fullmatch("[0-9a-f]{64}", text) else text.replace("|", "\\|")
 
 
+def _entry(counts: Mapping[str, int] | None, key: str) -> int | None:
+    """Return a count: 0 where others were counted and this one was not."""
+    return None if counts is None else counts.get(key, 0)
+
+
+def _fenced(text: str, language: str = "text") -> str:
+    """Return text as a block of code that nothing in the text ends."""
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
 def _yaml(value: Mapping[str, Any]) -> str:
     import yaml
 
@@ -133,11 +188,16 @@ _FILTERS = {
     "decimals": _decimals,
     "percent": _percent,
     "interval": _interval,
+    "points": _points,
+    "signed": _signed,
+    "kilowatt_hours": _kilowatt_hours,
     "size": _size,
     "share": _share,
     "outcome": _outcome,
     "percent_of": _percent_of,
     "short": _short,
     "plain": _plain,
+    "entry": _entry,
+    "fenced": _fenced,
     "yaml": _yaml,
 }

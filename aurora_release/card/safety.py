@@ -5,7 +5,9 @@ from typing import Any
 
 from aurora_release.card.chain import Chain, at, down
 from aurora_release.evaluate.redteam.evaluation import by_language, missing
+from aurora_release.evaluate.redteam.grids import MEASURES, Grid, of_steps
 from aurora_release.evaluate.redteam.rates import ALL, rate
+from aurora_release.evaluate.redteam.wrappers import PLAIN
 from aurora_release.safety.taxonomy import AREAS
 
 Fact = dict[str, Any]
@@ -22,8 +24,9 @@ def facts(chain: Chain, models: list[str]) -> Fact:
     }
     return {
         "areas": AREAS,
-        "pairs": _pairs(chain),
+        "pairs": pairs(chain),
         "safety": _outcomes({model: by_language(found[model]) for model in found}, models),
+        "by_area": _by_area(found.get(chain.final) or {"cells": []}),
         "loopholes": [
             {"model": model, "rate": down(report, "loopholes", "rate")}
             for model, report in found.items()
@@ -31,8 +34,29 @@ def facts(chain: Chain, models: list[str]) -> Fact:
         "wrappers": list(chain.recipe.evaluate.wrappers),
         "answer_tokens": chain.recipe.evaluate.max_new_tokens,
         "not_asked": list(dict.fromkeys(note for each in found.values() for note in missing(each))),
-        "filter": _filter(at(chain, f"evaluate-{chain.final}", "measured", "filter") or {}),
+        "filter": filtered(chain),
     }
+
+
+def _by_area(found: Mapping[str, Any]) -> list[Fact]:
+    """Return a row for each area of the taxonomy that a model was asked about, over languages."""
+    cells = {
+        cell["category"]: cell
+        for cell in found["cells"]
+        if cell["wrapper"] == PLAIN and cell["language"] == ALL
+    }
+    return [{"area": AREAS[area], **cells[area]} for area in AREAS if area in cells]
+
+
+def grids(chain: Chain) -> list[Grid]:
+    """Return attack success and over-refusal by model and language, as they are drawn."""
+    reports = {
+        name.removeprefix("evaluate-"): found["safety"]
+        for name, found in chain.measured().items()
+        if "cells" in (found.get("safety") or {})
+    }
+    shown = (MEASURES["attack_success"], MEASURES["over_refusal"])
+    return [grid for grid in of_steps(reports) if grid.title in shown] if reports else []
 
 
 def _outcomes(rows: Mapping[str, Mapping[str, Any]], models: list[str]) -> list[Fact]:
@@ -49,9 +73,10 @@ def _outcomes(rows: Mapping[str, Mapping[str, Any]], models: list[str]) -> list[
     ]
 
 
-def _filter(rows: Mapping[str, Mapping[str, int]]) -> list[Fact]:
+def filtered(chain: Chain) -> list[Fact]:
     """Return what the filter blocked by language, and over all where there are more."""
     keys = ("harmful", "blocked", "benign", "over_blocked")
+    rows = at(chain, f"evaluate-{chain.final}", "measured", "filter") or {}
     table = dict(rows)
     if len(table) > 1:
         table[ALL] = {key: sum(row[key] for row in rows.values()) for key in keys}
@@ -65,7 +90,7 @@ def _filter(rows: Mapping[str, Mapping[str, int]]) -> list[Fact]:
     ]
 
 
-def _pairs(chain: Chain) -> Fact | None:
+def pairs(chain: Chain) -> Fact | None:
     """Return what the ledgers say of the safety pairs; None where the recipe has no pairs."""
     names = [source.name for source in chain.recipe.data.sources if source.kind == "pairs"]
     if not names:
@@ -84,4 +109,7 @@ def _pairs(chain: Chain) -> Fact | None:
             area: None if None in areas else sum(row.get(area, 0) for row in areas)
             for area in AREAS
         },
+        "elsewhere": None
+        if None in areas
+        else sum(count for row in areas for area, count in row.items() if area not in AREAS),
     }

@@ -5,21 +5,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aurora_release import atomic, evidence, gates
-from aurora_release.card import bom, pictures, render, sums
+from aurora_release import atomic, evidence
+from aurora_release.card import (
+    bom,
+    croissant,
+    derived,
+    licences,
+    pictures,
+    render,
+    safety,
+    sums,
+    training,
+)
 from aurora_release.card import chain as chains
 from aurora_release.card.chain import Chain
-from aurora_release.card.facts import bits, changed, curves
+from aurora_release.card.facts import bits, changed, formats
 from aurora_release.errors import AuroraError
+from aurora_release.evaluate.redteam.grids import picture as heat_map
 from aurora_release.run import Job, previous
-from aurora_release.shipped import shipped
 
-LICENSE = "LICENSE"
 NOTICE = "NOTICE"
-LOSS, CHANGES = f"{pictures.FOLDER}/loss.png", f"{pictures.FOLDER}/bits.png"
 
 OWN_FILES = (
-    evidence.FILE, sums.FILE, chains.RECIPE, render.FILE, bom.FILE, LICENSE, NOTICE, LOSS, CHANGES,
+    evidence.FILE, sums.FILE, chains.RECIPE, *render.TEMPLATES, bom.FILE, croissant.FILE,
+    licences.FILE, NOTICE, *pictures.FILES,
 )  # fmt: skip
 """What a release holds besides model files and the evidence of its stages."""
 
@@ -32,26 +41,21 @@ def release(job: Job) -> dict[str, Any]:
             when its stage ended.
     """
     chain = _evidence(job)
-    findings = gates.check(chain.recipe.gates, chain.measured())
-    broken = [finding.sentence for finding in findings if not finding.passed]
+    worked_out = derived.derive(chain)
+    broken = [found["sentence"] for found in worked_out["gates"] if not found["passed"]]
     if broken:
         raise AuroraError(
             f"The release is not built, because the gates of the recipe do not hold: "
             f"{' '.join(broken)} Change the training, or `gates` in the recipe."
         )
-    measured = {
-        "gates": [
-            {"rule": found.rule, "passed": found.passed, "sentence": found.sentence}
-            for found in findings
-        ],
-        "intervals": _intervals(chain),
-        "bytes": _copy_models(chain, job.before, job.folder),
-    }
+    licence = licences.text(chain, job.beside)
+    measured = {**worked_out, "bytes": _copy_models(chain, job.before, job.folder)}
     plain = evidence.plain(measured)
     _draw(chain, plain, job.folder)
-    _write_licences(chain, job.folder)
-    atomic.write_text(job.folder / render.FILE, render.render(chain, plain))
-    atomic.write_text(job.folder / bom.FILE, bom.render(chain, plain))
+    _write_licences(chain, licence, job.folder)
+    for name, text in render.documents(chain, plain).items():
+        (job.folder / name).parent.mkdir(exist_ok=True)
+        atomic.write_text(job.folder / name, text)
     return measured
 
 
@@ -62,7 +66,7 @@ def seal(folder: Path) -> None:
 
 def _evidence(job: Job) -> Chain:
     """Copy recipe and evidence into the release and return them, read back and linked."""
-    reserved = {*OWN_FILES, chains.FOLDER, pictures.FOLDER}
+    reserved = {name.partition("/")[0] for name in OWN_FILES} | {chains.FOLDER}
     for variant in job.recipe.quantize:
         if variant.name in reserved:
             raise AuroraError(
@@ -94,61 +98,39 @@ def _copy_models(chain: Chain, before: Mapping[str, Path], folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def _intervals(chain: Chain) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Return {before: {after: {source: 95 % interval of the change}}}: of every model against the
-    base, of every variant against the trained model.
-    """
-    rows = {
-        name.removeprefix("evaluate-"): found["bits_per_byte"]
-        for name, found in chain.measured().items()
-        if "bits_per_byte" in found
-    }
-    return {
-        before: {
-            after: _paired(rows[before], rows[after])
-            for after in rows
-            if after in chain.variants or (before == "base" and after != "base")
-        }
-        for before in ("base", chain.final)
-        if before in rows
-    }
-
-
-def _paired(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[float]]:
-    from aurora_release.evaluate.compare import paired_change
-    from aurora_release.evaluate.table import documents
-
-    return {
-        source: list(paired_change(documents(before[source]), documents(after[source]), 0)[1:])
-        for source in sorted(before.keys() & after.keys())
-        if _sizes(before[source]) == _sizes(after[source]) is not None
-    }
-
-
-def _sizes(row: Mapping[str, Any]) -> Any:
-    """Return the bytes of each document; None where only the whole was measured."""
-    return row.get("per_document", {}).get("bytes")
-
-
 def _draw(chain: Chain, measured: Mapping[str, Any], folder: Path) -> None:
     (folder / pictures.FOLDER).mkdir()
-    if lines := curves(chain):
-        pictures.loss(lines, folder / LOSS)
+    if lines := training.curves(chain):
+        pictures.loss(lines, folder / pictures.LOSS)
+    if stages := training.forgetting(chain):
+        pictures.forgetting(stages, folder / pictures.FORGETTING)
     rows = bits(chain, measured)
     if models := changed(rows):
-        pictures.changes(models, rows, folder / CHANGES)
+        pictures.changes(models, rows, folder / pictures.CHANGES)
+    if grids := safety.grids(chain):
+        heat_map(grids, folder / pictures.SAFETY)
+    if points := formats(chain, measured):
+        pictures.formats(points, folder / pictures.FORMATS)
 
 
-def _write_licences(chain: Chain, folder: Path) -> None:
-    """Write the licence where its text is known, and what the parts are under."""
+def _write_licences(chain: Chain, text: Path | None, folder: Path) -> None:
+    """Write the licence where its text is not the base model's, and what the parts are under."""
     model = chain.recipe.model
-    if model.license.lower() == "apache-2.0" and not (folder / LICENSE).exists():
-        shutil.copyfile(shipped("train/corpus/LICENSE-Apache-2.0.txt"), folder / LICENSE)
+    if text:
+        shutil.copyfile(text, folder / licences.FILE)
     lines = [
         chain.recipe.title,
         "",
         f"Trained from {model.base}, which is under {model.license}.",
         "The weights here are under the same licence, with all its conditions.",
+        *(
+            [
+                "It restricts uses: whoever shares these weights, or weights made from them, must "
+                f"hand on {licences.FILE} and its restrictions."
+            ]
+            if licences.restricts(chain)
+            else []
+        ),
         "",
         "Trained on:",
         *(

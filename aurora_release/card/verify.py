@@ -5,13 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aurora_release import evidence, gates
-from aurora_release.card import bom, check, render, sign, sums
+from aurora_release import evidence
 from aurora_release.card import chain as chains
+from aurora_release.card import check, derived, sign, sums
 from aurora_release.card.chain import Chain, Statement, at
 from aurora_release.card.stage import OWN_FILES
 from aurora_release.errors import AuroraError
-from aurora_release.shipped import shipped
 
 
 @dataclass(frozen=True)
@@ -85,22 +84,21 @@ def _checks(
     )
     yield _certificates(chain)
     try:
-        yield _check(
-            "card",
-            _card(folder, release, chain),
-            f"{render.FILE} is what the evidence renders to, byte for byte.",
-        )
-        yield _check(
-            "materials",
-            bom.differences(folder, chain, release.predicate.measured),
-            f"{bom.FILE} is what the evidence renders to, byte for byte.",
-        )
-        findings = gates.check(chain.recipe.gates, chain.measured())
+        pages = check.pages(folder, chain, release)
+        for name, kind in (("card", ".md"), ("materials", ".json")):
+            wrong = {page: each for page, each in pages.items() if page.endswith(kind)}
+            yield _check(
+                name,
+                [sentence for each in wrong.values() for sentence in each],
+                f"{', '.join(wrong)}: what the evidence renders to, byte for byte.",
+            )
+        findings = derived.findings(chain)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         yield Check("measured", False, f"The evidence measures nothing readable: {error!r}.")
         return
-    failed = [finding.sentence for finding in findings if not finding.passed]
-    yield _check("gates", failed, f"{len(findings)} rules of the recipe hold.")
+    failed = [found["sentence"] for found in findings["gates"] if not found["passed"]]
+    failed += check.differing(findings, release)
+    yield _check("gates", failed, f"{len(findings['gates'])} rules of the recipe hold.")
 
 
 def _certificates(chain: Chain) -> Check:
@@ -226,20 +224,3 @@ def _models(found: Mapping[str, str], chain: Chain) -> list[str]:
     ]
     known = {*placed, *OWN_FILES, *(f"{chains.FOLDER}/{name}.json" for name in chain.stages)}
     return wrong + [f"{name} was made by no stage." for name in sorted(found.keys() - known)]
-
-
-def _card(folder: Path, release: Statement, chain: Chain) -> list[str]:
-    """Return where the card differs from what the evidence renders to."""
-    rendered = render.render(chain, release.predicate.measured)
-    written = (folder / render.FILE).read_bytes()
-    if written == rendered.encode():
-        return []
-    wanted = release.predicate.inputs.get("card")
-    if wanted not in (None, evidence.sha256_file(shipped(render.TEMPLATE))):
-        packages = release.predicate.environment.get("packages", {})
-        version = packages.get("aurora-release", "another version")
-        return [
-            f"{render.FILE} was written with another template, that of aurora-release {version}: "
-            "verify with that version."
-        ]
-    return check.differences(written.decode(errors="replace"), rendered)

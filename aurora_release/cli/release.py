@@ -41,23 +41,30 @@ def sign(
 def card(
     release: Release,
     check: Annotated[
-        bool, typer.Option("--check", help="Say where README.md is not what evidence says.")
+        bool, typer.Option("--check", help="Say where a page is not what evidence says.")
     ] = False,
+    page: Annotated[
+        str, typer.Option(metavar="FILE", help="Print another page, such as mixture/README.md.")
+    ] = "README.md",
 ) -> None:
-    """Print the card that the evidence of RELEASE renders to, or check the one that lies there."""
+    """Print a page that the evidence of RELEASE renders to, or check all that lie there."""
     from aurora_release.card import chain, render
     from aurora_release.card.check import check as wrong
     from aurora_release.errors import AuroraError
     from aurora_release.evidence import FILE
 
+    if page not in render.TEMPLATES:
+        raise AuroraError(
+            f"{page} is no page of a release; there are {', '.join(render.TEMPLATES)}."
+        )
     if not check:
         measured = chain.statement(release / FILE).predicate.measured
-        typer.echo(render.render(chain.read(release), measured), nl=False)
+        typer.echo(render.page(page, chain.read(release), measured), nl=False)
     elif found := wrong(release):
         raise AuroraError(" ".join(found))
     else:
         typer.echo(
-            f"ok    {release / render.FILE} says what the evidence says, and no stage is newer."
+            f"ok    {release}: every page says what the evidence says, and no stage is newer."
         )
 
 

@@ -21,7 +21,10 @@ class Model(Part):
     """A `config.json`: the shape of the model, for `random`, and for a dry run where the base is
     not at hand; relative to the recipe, or `shipped:...`."""
     license: str
-    """SPDX id of its licence; `other` where there is none."""
+    """Its licence: an SPDX id, a name that the Hub knows (`bigcode-openrail-m`), or `other`."""
+    license_file: str | None = None
+    """The text of that licence, where neither the base model nor aurora has it: it goes into the
+    release. A licence that restricts uses needs one."""
     sha256: str | None = None
     """SHA-256 of the weights file that must come (the GGUF file or the safetensors file)."""
     chat_template: str = "shipped:train/templates/chatml.jinja"
@@ -118,7 +121,8 @@ class Recipe(Part):
         return math.ceil(stage.budget / (self.train.global_batch * self.data.sequence_length))
 
 
-_TAKEN = ("base", "clean", "data", "delta", "evidence", "images", "release", "report", "vocabulary")
+_TAKEN = ("base", "clean", "data", "delta", "evidence", "filter", "images", "mixture", "release",
+          "report", "snippet", "vocabulary")  # fmt: skip
 
 
 def _budgets(recipe: Recipe, stage: TrainStage) -> None:

@@ -105,7 +105,11 @@ def _measured(loop: "Loop", metrics: list[dict[str, Any]]) -> dict[str, Any]:
 
     import torch
 
+    from aurora_release.environment import environment
     from aurora_release.train.engine import precision, world_size
+    from aurora_release.train.estimate.machines import board_watts
+    from aurora_release.train.watch import energy
+    from aurora_release.train.watch.pace import PARTS
 
     every = max(1, len(metrics) // 500)
     trained = [entry for entry in metrics if not entry["skipped"]]
@@ -117,6 +121,9 @@ def _measured(loop: "Loop", metrics: list[dict[str, Any]]) -> dict[str, Any]:
         "first_loss": trained[0]["loss"],
         "last_loss": statistics.fmean(entry["loss"] for entry in trained[-5:]),
         **loop.pace.facts(trained),
+        "seconds": sum(entry.get(f"{part}_seconds", 0.0) for entry in metrics for part in PARTS),
+        "energy": energy.facts(metrics),
+        "board_watts": board_watts(environment()["accelerator"] or ""),
         "precision": precision(loop.recipe.train),
         "ranks": world_size(),
         "threads": torch.get_num_threads(),

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from aurora_release.card import classifier, snippet
 from aurora_release.card.stage import release, seal
 from aurora_release.evaluate.redteam.answers import Answer, Asked
 from aurora_release.evaluate.redteam.evaluation import report
 from aurora_release.evaluate.redteam.judges import Judged, Outcome
 from aurora_release.evaluate.redteam.requests import Kind, Request, RequestSet
 from aurora_release.evaluate.redteam.wrappers import Attacks
-from aurora_release.evidence import sha256_file
+from aurora_release.evidence import sha256, sha256_file
 from aurora_release.recipe import Recipe
 from aurora_release.run import Job, Stage, run
 
@@ -64,7 +65,7 @@ MODEL = {
 def stages(recipe: Recipe, model: Callable[[Job], None]) -> list[Stage]:
     """Return the stages of a small run whose trained model is written by `model`."""
     after = ["base", "clean", "data", "evaluate-base", "cap", "cat", "evaluate-cat", "nf4", "gguf",
-             "evaluate-nf4", "evaluate-gguf"]  # fmt: skip
+             "evaluate-nf4", "evaluate-gguf", "snippet", "filter"]  # fmt: skip
     return [
         Stage("base", (), "base", _base),
         Stage("clean", (), "clean", _clean),
@@ -77,8 +78,15 @@ def stages(recipe: Recipe, model: Callable[[Job], None]) -> list[Stage]:
             Stage(f"evaluate-{name}", tuple({name, "clean"}), "evaluate", partial(_evaluate, name))
             for name in MODELS
         ),
+        Stage("snippet", ("cat",), "snippet", _snippet),
+        Stage("filter", (), recipe.policy, classifier.report),
         Stage("release", tuple(after), recipe.model_dump(mode="json"), release, seal=seal),
     ]
+
+
+def _snippet(job: Job) -> dict[str, Any]:
+    (job.folder / "printed.txt").write_text("stands for what was printed", encoding="utf-8")
+    return {"sha256": sha256(snippet.code().encode()), "printed": "A sauna is ``hot``.\n"}
 
 
 def _write_model(job: Job) -> None:
@@ -94,7 +102,8 @@ def _base(job: Job) -> dict[str, Any]:
 
 def _clean(job: Job) -> dict[str, Any]:
     (job.folder / "report.json").write_text("stands for a report", encoding="utf-8")
-    return {"sources": dict.fromkeys((*SOURCES, "safety-fi"), {"read": 220, "kept": 190})}
+    row = {"read": 220, "kept": 190, "removed": {"too short": 9}, "masked": {"email": 3}}
+    return {"sources": dict.fromkeys((*SOURCES, "safety-fi"), row)}
 
 
 def _data(job: Job) -> dict[str, Any]:
@@ -113,9 +122,16 @@ def _train(name: str, steps: int, model: Callable[[Job], None], job: Job) -> dic
     mixture = next(stage.mixture for stage in job.recipe.train.stages if stage.name == name)
     return {
         "steps": steps, "tokens": steps * 1024, "first_loss": 3.25, "last_loss": 2.125,
-        "tokens_per_second": 1234.5, "precision": "bf16", "ranks": 1, "threads": 2,
+        "tokens_per_second": 1234.5, "seconds": 90.0, "energy": {"processor": 7.2e6},
+        "precision": "bf16", "ranks": 1, "threads": 2,
         "order": "ab" * 32, "samples": dict.fromkeys(mixture, steps),
         "epochs": dict.fromkeys(mixture, steps / 10),
+        "validation": {"every": steps // 2, "curves": {
+            source: [[step, 1.5, -step / 400, -step / 400 - 0.02, -step / 400 + 0.02]
+                     for step in (0, steps // 2, steps)]
+            for source in SOURCES
+        }},
+        "forgetting": {"floors": {"*": 0.05}, "on_breach": "stop", "breaches": []},
         "loss": [
             [step, 3 - step / steps / 2 + noise.gauss(0, 0.1)] for step in range(1, steps + 1)
         ],

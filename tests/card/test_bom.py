@@ -52,6 +52,13 @@ def test_it_names_models_data_with_shares_and_software(released: Path) -> None:
     bits = next(each for each in metrics if each["slice"] == "help-fi")
     assert float(bits["value"]) == measured["bits_per_byte"]
     assert any("confidenceInterval" in each for each in metrics)
+    kinds = {(each["type"], each["slice"]) for each in metrics}
+    assert {("attack success", "fi"), ("over refusal", "all")} <= kinds
+    variant = found["model:nf4"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert ("bits per byte", "help-fi") in {(each["type"], each["slice"]) for each in variant}
+    trained = properties(content["metadata"]["component"])
+    assert trained["cap:joules of processors"] == "7200000"
+    assert trained["cap:joules of accelerators"] == "not measured"
 
 
 def test_without_evidence_it_says_unknown_and_stays_valid(recipe: Recipe) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from aurora_release import evidence
+from aurora_release.card import chain as chains
 from aurora_release.card.check import check
+from aurora_release.card.render import documents
 from aurora_release.errors import AuroraError
 
 
-def edit(released: Path, old: str, new: str) -> None:
-    path = released / "README.md"
+def edit(released: Path, old: str, new: str, page: str = "README.md") -> None:
+    path = released / page
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
@@ -24,6 +26,58 @@ def test_hand_edited_number_is_named_beside_the_measured_one(released: Path) -> 
     edit(released, "| tokens | 40,960 |", "| tokens | 50,960 |")
     (sentence,) = check(released)
     assert "it says '50,960' where the evidence says '40,960'." in sentence
+
+
+@pytest.mark.parametrize(
+    ("page", "old", "new"),
+    [
+        ("README.md", "      value: 0.333333333", "      value: 0.033333333"),  # metadata
+        ("README.md", "oli 61,440 tokenia", "oli 61,440,000 tokenia"),  # another language
+        ("README.md", "5 of 6 (44–97 %)", "1 of 6 (44–97 %)"),
+        (
+            "README.md",
+            "A sauna is ``hot``.",
+            "A sauna is a steam bath.",
+        ),  # what the snippet printed
+        ("README.md", "not measured", "0.1 kWh"),
+        ("mixture/README.md", "| 220 | 9 |", "| 220 | 0 |"),
+        ("filter/README.md", "| 0.57 |", "| 0.97 |"),
+        ("TRAINING-CONTENT.md", "493,824", "493,825"),
+        ("mixture/croissant.json", "Apache-2.0", "MIT"),
+        ("bom.json", "MPL-2.0", "MIT"),
+    ],
+)
+def test_edit_of_any_page_is_named_with_its_line(
+    released: Path, page: str, old: str, new: str
+) -> None:
+    edit(released, old, new, page)
+    (sentence,) = check(released)
+    assert sentence.startswith(f"{page}, line ") and "where the evidence says" in sentence
+
+
+def test_missing_page_and_pictures_of_other_numbers_are_named(released: Path) -> None:
+    (released / "filter/README.md").unlink()
+    shutil.copyfile(released / "images/loss.png", released / "images/bits.png")
+    (released / "images/safety.png").unlink()
+    (released / "images/more.png").write_bytes(b"")
+    assert check(released) == [
+        "filter/README.md is missing.",
+        "images/bits.png is not the picture that was drawn from the evidence.",
+        "images/more.png belongs to no release.",
+        "images/safety.png is missing.",
+    ]
+
+
+def test_interval_that_does_not_follow_from_the_evidence_is_named(released: Path) -> None:
+    content = evidence.read(released / "evidence.json")
+    measured = content["predicate"]["measured"]
+    measured["intervals"]["base"]["cat"]["help-fi"] = [-0.9, -0.8]
+    evidence.write(released, content)
+    for name, text in documents(chains.read(released), measured).items():
+        (released / name).write_text(text, encoding="utf-8")
+    assert check(released) == [
+        "evidence.json: its intervals do not follow from the evidence of the stages."
+    ]
 
 
 def test_added_number_and_emptied_section_are_named(released: Path) -> None:
@@ -59,7 +113,7 @@ def test_an_in_toto_library_reads_every_statement(released: Path) -> None:
     from in_toto_attestation.v1.statement_pb2 import Statement as Message
 
     files = [released / "evidence.json", *(released / "evidence").glob("*.json")]
-    assert len(files) == 12
+    assert len(files) == 14
     for path in files:
         content = json.loads(path.read_bytes())
         message = json_format.ParseDict(content, Message())

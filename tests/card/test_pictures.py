@@ -5,6 +5,16 @@ from aurora_release.card import pictures
 
 CURVES = [{"stage": "cap", "points": [[step, 3.0 / step] for step in range(1, 30)]}]
 
+HISTORY = [
+    {"step": step, "sets": {"help-fi": {"change": -step / 100, "interval": [-0.3, 0.1]}}}
+    for step in (0, 10, 20)
+]
+STAGES = [{"stage": name, "floors": {"*": 0.05}, "history": HISTORY} for name in ("cap", "cat")]
+FORMATS = [
+    {"name": name, "bytes": size, "cells": [{"source": "fi", "change": 0.1, "interval": None}]}
+    for name, size in (("nf4", 10**8), ("gguf", 10**8))
+]
+
 
 def _rows(change: float | None) -> list[dict[str, Any]]:
     interval = None if change is None else [change - 0.01, change + 0.01]
@@ -17,7 +27,9 @@ def test_pictures_of_the_same_numbers_have_the_same_bytes(tmp_path: Path) -> Non
     for name in ("one", "two"):
         pictures.loss(CURVES, tmp_path / f"{name}-loss.png")
         pictures.changes(["cat"], _rows(-0.2), tmp_path / f"{name}-bits.png")
-    for kind in ("loss", "bits"):
+        pictures.forgetting(STAGES, tmp_path / f"{name}-forgetting.png")
+        pictures.formats(FORMATS, tmp_path / f"{name}-formats.png")
+    for kind in ("loss", "bits", "forgetting", "formats"):
         one = (tmp_path / f"one-{kind}.png").read_bytes()
         assert one == (tmp_path / f"two-{kind}.png").read_bytes()
         assert b"Software" not in one and b"tIME" not in one

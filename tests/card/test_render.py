@@ -1,6 +1,4 @@
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import yaml
 
 from aurora_release.card import chain as chains
 from aurora_release.card.chain import Chain
-from aurora_release.card.render import empty_sections, render
+from aurora_release.card.render import FILE, empty_sections, page
 from aurora_release.recipe import Preference
 
 
@@ -63,7 +61,7 @@ def test_blank_lines_stand_around_headings_and_pictures(released: Path) -> None:
 
 def test_card_without_measurements_says_so_and_has_no_empty_section(released: Path) -> None:
     _, chain = read(released)
-    card = render(without_measurements(chain), {})
+    card = page(FILE, without_measurements(chain), {})
     assert "| tokens | not measured | not measured |" in card
     assert "Bits per byte: not measured." in card
     assert "Conversion certificates: not measured." in card
@@ -75,7 +73,7 @@ def test_card_without_measurements_says_so_and_has_no_empty_section(released: Pa
 
 def test_numbers_of_a_card_without_evidence_come_from_the_recipe_alone(released: Path) -> None:
     _, chain = read(released)
-    card = render(without_measurements(chain), {})
+    card = page(FILE, without_measurements(chain), {})
     body = card[card.index("## Training") : card.index("## Provenance")]
     tables = [line for line in body.splitlines() if line.startswith("|")]
     numbers = set(re.findall(r"(?<![\w.-])\d[\d,.]*(?![\w.])", " ".join(tables)))
@@ -127,7 +125,7 @@ def test_licence_is_spelled_as_the_hub_spells_it(
     _, chain = read(released)
     model = chain.recipe.model.model_copy(update={"license": license})
     changed = replace(chain, recipe=chain.recipe.model_copy(update={"model": model}))
-    found = yaml.safe_load(render(changed, {}).split("---\n")[1])
+    found = yaml.safe_load(page(FILE, changed, {}).split("---\n")[1])
     assert {key: value for key, value in found.items() if "license" in key} == metadata
 
 
@@ -137,7 +135,7 @@ def test_data_sets_of_the_hub_are_named_in_the_metadata(released: Path) -> None:
     source = first.model_copy(update={"path": "hub:org/texts@v1"})
     data = chain.recipe.data.model_copy(update={"sources": (source, *rest)})
     changed = replace(chain, recipe=chain.recipe.model_copy(update={"data": data}))
-    assert "\ndatasets:\n- org/texts\n" in render(changed, {})
+    assert "\ndatasets:\n- org/texts\n" in page(FILE, changed, {})
 
 
 def test_summary_is_in_the_languages_that_were_trained(released: Path) -> None:
@@ -156,7 +154,7 @@ def test_base_model_from_the_hub_is_named_in_the_metadata(released: Path) -> Non
         recipe=chain.recipe.model_copy(update={"model": model}),
         stages={**chain.stages, "base": replace(base, predicate=predicate)},
     )
-    assert "\nbase_model: org/name\nbase_model_relation: finetune\n" in render(known, {})
+    assert "\nbase_model: org/name\nbase_model_relation: finetune\n" in page(FILE, known, {})
 
 
 def test_empty_sections_are_found() -> None:
@@ -164,15 +162,32 @@ def test_empty_sections_are_found() -> None:
     assert empty_sections(text) == ["B", "E"]
 
 
-def test_snippet_of_the_card_runs(released: Path, tiny_llama: Path) -> None:
-    card, _ = read(released)
-    snippet = re.search(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    assert snippet
-    done = subprocess.run(
-        [sys.executable, "-c", snippet[1]],
-        cwd=tiny_llama, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_energy_is_measured_or_said_not_to_be_and_estimates_are_called_so(released: Path) -> None:
+    card, chain = read(released)
+    assert "| energy, processors (RAPL) | 2 kWh | 2 kWh |" in card
+    assert "| energy, accelerators (NVML) | not measured | not measured |" in card
+    assert "estimate" not in card
+    cat = chain.stages["cat"]
+    measured = {**cat.predicate.measured, "board_watts": 700}
+    predicate = cat.predicate.model_copy(update={"measured": measured})
+    known = replace(chain, stages={**chain.stages, "cat": replace(cat, predicate=predicate)})
+    row = "| *estimate*, accelerators at full board power | none | 0.018 kWh at 700 W |"
+    assert row in page(FILE, known, {})  # 90 s on one device
+
+
+def test_right_answers_are_compared_with_the_base_model(released: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    _, chain = read(released)
+    compared = {"what": "fox", "language": "fi", "measure": "accuracy", "before": 0.25,
+                "after": 0.5, "change": 0.25, "low": 0.1, "high": 0.4, "items": 40}  # fmt: skip
+    card = page(FILE, chain, {"tasks": {"cat": [compared]}})
+    assert "| fox | accuracy | 40 | 25.0 | 50.0<br>+25.0 [+10.0, +40.0] |" in card
+    assert "translation: not measured" in card
+    found = ModelCard(card).data.eval_results or []
+    assert ("fox", "accuracy", 0.5) in {
+        (one.dataset_name, one.metric_type, one.metric_value) for one in found
+    }
 
 
 def test_preference_tuning_is_told_from_its_evidence(released: Path) -> None:
@@ -193,10 +208,10 @@ def test_preference_tuning_is_told_from_its_evidence(released: Path) -> None:
             "dpo": replace(cat, predicate=cat.predicate.model_copy(update={"measured": measured})),
         },
     )
-    told = render(known, {})
+    told = page(FILE, known, {})
     assert "tuned on preferences (dpo)" in told
     assert "| trained on | 54 |" in told
     assert "| loss of the first and the last step | 0.693, 0.512 |" in told
     assert "| on held-out pairs, preferred answer gained more | 75 % |" in told
-    untold = render(replace(known, stages=chain.stages), {})
+    untold = page(FILE, replace(known, stages=chain.stages), {})
     assert "| trained on | not measured |" in untold

@@ -85,7 +85,8 @@ def _restate(before: dict[str, Path], name: str, subject: dict[str, str]) -> Non
 
 def _relink(before: dict[str, Path], scratch: Path) -> None:
     """Link copies of all later stages to the new evidence of the base model."""
-    for name in ("data", "cap", "cat", "nf4", "gguf", *(n for n in before if "evaluate" in n)):
+    evaluations = [name for name in before if "evaluate" in name]
+    for name in ("data", "cap", "cat", "nf4", "gguf", "snippet", *evaluations):
         before[name] = Path(shutil.copytree(before[name], scratch / f"re-{name}"))
         content = evidence.read(before[name] / "evidence.json")
         links = content["predicate"]["previous"]

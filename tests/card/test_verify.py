@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aurora_release import evidence
-from aurora_release.card import bom, chain, render
+from aurora_release.card import chain, render
 from aurora_release.card.stage import seal
 from aurora_release.card.verify import Report, verify
 from aurora_release.errors import AuroraError
@@ -170,10 +170,8 @@ def test_gates_are_evaluated_again(released: Path) -> None:
     digest = evidence.sha256_file(path)
     forge(released, lambda predicate: predicate["previous"].update({"evaluate-cat": digest}))
     measured = chain.statement(released / "evidence.json").predicate.measured
-    card = render.render(chain.read(released), measured)
-    (released / "README.md").write_text(card, encoding="utf-8")
-    materials = bom.render(chain.read(released), measured)
-    (released / "bom.json").write_text(materials, encoding="utf-8")
+    for name, text in render.documents(chain.read(released), measured).items():
+        (released / name).write_text(text, encoding="utf-8")
     forge(released)
     found = failures(verify(released))
     assert found.keys() == {"gates"} and "python" in found["gates"] and "2.000" in found["gates"]

@@ -1,5 +1,6 @@
 """How long training takes on named machines, and what energy: from a table with its sources."""
 
+import re
 from dataclasses import dataclass
 
 from aurora_release.errors import AuroraError
@@ -76,6 +77,15 @@ def machines(text: str) -> Machines:
     if not (count or "1").isdigit() or int(count or "1") < 1:
         raise AuroraError(f"{text!r}: {count!r} is not a number of devices; write {name}:8.")
     return Machines(name, DEVICES[name] if name in DEVICES else _this_cpu(), int(count or "1"))
+
+
+def board_watts(name: str) -> int | None:
+    """Return the board power of a device by the name that its driver gives; None if not known."""
+    words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    if "pcie" in words:  # the same chip at another power
+        return None
+    known = [device for key, device in DEVICES.items() if set(key.split("-")) <= words]
+    return known[0].watts if known else None
 
 
 def cost(flops: float, on: Machines, mfu: float | None, pue: float, grid: float | None) -> Cost:

@@ -13,6 +13,7 @@ import torch
 from aurora_release.errors import AuroraError
 from aurora_release.train.batches import MicroBatch
 from aurora_release.train.estimate.flops import Flops, Peak, flops_per_token, peak
+from aurora_release.train.watch import energy
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +27,23 @@ class Pace:
         self.cost = _cost(model)
         self.peak: Peak | None = peak(bf16) if self.cost else None
         self._marks: list[tuple[str, Any]] = []
+        self._meter = energy.Meter()
 
     def begin(self) -> None:
         """Forget the step before; a new one begins now."""
         self._marks = [("", _now())]
+        self._meter.begin()
 
     def mark(self, part: str) -> None:
         """Say that what was done since the last mark was `part`."""
         self._marks.append((part, _now()))
 
     def row(self, batches: Sequence[MicroBatch], tokens: int) -> dict[str, Any]:
-        """Return the metrics of the step: seconds by part, tokens a second, and this rank's MFU.
+        """Return the metrics of the step: seconds by part, joules, tokens a second, and MFU.
 
-        `tokens` is what the step counts for, over all ranks. MFU is the share of the peak that the
-        model's own operations reach, without what is computed a second time (Chowdhery et al. 2022,
-        appendix B); None where a side of it is unknown.
+        `tokens` is what the step counts for, over all ranks, as joules are. MFU is this rank's: the
+        share of the peak that the model's own operations reach, without what is computed a second
+        time (Chowdhery et al. 2022, appendix B); None where a side of it is unknown.
         """
         seconds: dict[str, float] = {}
         for (_, before), (part, after) in pairwise(self._marks):
@@ -54,6 +57,7 @@ class Pace:
             "tokens_read": sum(batch.tokens.numel() for batch in batches),
             "mfu": mfu,
             **{f"{part}_seconds": round(value, 6) for part, value in seconds.items()},
+            **{f"{part}_joules": value for part, value in self._meter.joules().items()},
         }
 
     def facts(self, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

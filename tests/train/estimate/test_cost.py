@@ -11,7 +11,7 @@ from aurora_release.cli import app
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Recipe, TrainStage
 from aurora_release.train.estimate.cost import estimate
-from aurora_release.train.estimate.machines import machines
+from aurora_release.train.estimate.machines import board_watts, machines
 from aurora_release.train.schedule import learning_rate
 
 
@@ -138,3 +138,18 @@ def _rate(found: Recipe, stage: TrainStage, done: float) -> float:
     """Return the learning rate, as a share of its peak, when `done` of a stage is done."""
     steps = found.steps(stage)
     return learning_rate(stage, round(done * steps) - 1, steps) / stage.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("name", "watts"),
+    [
+        ("NVIDIA H100 80GB HBM3", 700),
+        ("NVIDIA A100-SXM4-80GB", 400),
+        ("AMD Instinct MI250X", 280),
+        ("NVIDIA L40", None),  # neither an L4 nor an L40S
+        ("NVIDIA H100 PCIe", None),
+        ("", None),
+    ],
+)
+def test_board_power_is_known_of_the_very_device_alone(name: str, watts: int | None) -> None:
+    assert board_watts(name) == watts
