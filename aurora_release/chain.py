@@ -120,7 +120,7 @@ def demo(runs: Path) -> None:
     from aurora_release.serve.tour import tour
 
     folder = run("demo", runs=runs) / "release"
-    verify(folder)
+    verify(str(folder))
     tour(folder)
     typer.echo(
         f"\nRun folder     {folder.parent}\n"
@@ -130,14 +130,18 @@ def demo(runs: Path) -> None:
     )
 
 
-def verify(folder: Path, key: Path | None = None) -> None:
-    """Print what was checked in a release; `key` is the public key that must have signed it.
+def verify(reference: str, key: Path | None = None) -> None:
+    """Print what was checked in a release, a folder or a Hub id, which is fetched first.
+
+    `key` is the public key that must have signed it.
 
     Raises:
         AuroraError: something does not hold; the message names the files.
     """
+    from aurora_release import download
     from aurora_release.card.verify import verify as check
 
+    folder = download.release(reference)
     report = check(folder, key)
     marks = {True: "ok  ", False: "FAIL", None: "--  "}
     for finding in report.checks:

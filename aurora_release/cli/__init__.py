@@ -113,6 +113,7 @@ def demo(runs: Runs = Path("runs")) -> None:
 app.command()(release.verify)
 app.command()(release.sign)
 app.command()(release.card)
+app.command()(release.publish)
 
 
 @app.command()
