@@ -74,7 +74,7 @@ def _fetch(found: Reference, only: Sequence[str] | None, without: Sequence[str])
         api, commit = HfApi(), revision
         if not _COMMIT.fullmatch(revision):
             commit = str(api.repo_info(found.name, revision=revision).sha)
-        folder = Path(constants.HF_HOME) / "aurora" / found.name.replace("/", "--") / commit
+        folder = Path(constants.HF_HOME) / "aurora" / f"{found.name}@{commit[:12]}"
         log.info("%s@%s is commit %s, in %s", found.name, revision, commit, folder)
         api.snapshot_download(
             found.name,

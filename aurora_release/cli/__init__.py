@@ -118,7 +118,9 @@ app.command()(release.publish)
 
 @app.command()
 def serve(
-    model: Annotated[Path, typer.Argument(help="A model folder, a variant or a release.")],
+    model: Annotated[
+        str, typer.Argument(help="A model folder, a variant, a release, or ORG/NAME on the Hub.")
+    ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     policy: Annotated[Path | None, typer.Option(help="A safety policy file.")] = None,
@@ -130,11 +132,13 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a model over the OpenAI and TGI protocols, with a chat page at /chat."""
+    from aurora_release import download
     from aurora_release.serve.server import serve as start
 
     start(
-        model, host=host, port=port, policy=policy, api_key_file=api_key_file, audit_log=audit_log
-    )
+        download.model(model),
+        host=host, port=port, policy=policy, api_key_file=api_key_file, audit_log=audit_log,
+    )  # fmt: skip
 
 
 @app.command()
