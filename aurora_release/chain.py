@@ -151,6 +151,15 @@ def verify(reference: str, key: Path | None = None) -> None:
         raise AuroraError(f"{folder} does not verify. " + " ".join(failed))
 
 
+def diff(before: str, after: str, as_json: bool) -> str:
+    """Return what changed between two releases, each a folder or a Hub id."""
+    from aurora_release import download
+    from aurora_release.publish import diff as differ
+
+    found = differ.diff(download.release(before), download.release(after))
+    return evidence.canonical(found).decode() if as_json else differ.text(found)
+
+
 def describe(
     recipe: Recipe, beside: Path, stages: list[Stage], folder: Path, ranks: int = 1
 ) -> str:

@@ -114,6 +114,7 @@ app.command()(release.verify)
 app.command()(release.sign)
 app.command()(release.card)
 app.command()(release.publish)
+app.command()(release.diff)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from aurora_release.cli.arguments import DryRun
+from aurora_release.cli.arguments import DryRun, Json
 
 keys = typer.Typer(help="Keys that sign releases.", no_args_is_help=True)
 
@@ -47,6 +47,17 @@ def publish(
     from aurora_release.publish.publish import publish as send
 
     typer.echo(send(release, Target(to, private, tag, collection), key, dry_run))
+
+
+def diff(
+    before: Annotated[str, typer.Argument(help="A release folder, or a Hub id.")],
+    after: Annotated[str, typer.Argument(help="Another.")],
+    as_json: Json = False,
+) -> None:
+    """Say what changed from one release to another: recipe, data, metrics, safety, files."""
+    from aurora_release import chain
+
+    typer.echo(chain.diff(before, after, as_json))
 
 
 def sign(
