@@ -24,11 +24,9 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 
 from tests.running import running
 
-TOKEN = "hf_" + "standin" * 4 + "abcdef"
-"""Belongs to nobody."""
+TOKEN = "hf_" + "standin" * 4 + "abcdef"  # belongs to nobody
 
-_PAGE = 20
-"""Entries of a page of a tree; the Hub has 1000."""
+_PAGE = 20  # entries of a page of a tree; the Hub has 1000
 _SAMPLE = 10 * 2**20
 
 
@@ -39,8 +37,7 @@ class File:
     sha256: str
     size: int
     lfs: bool
-    oid: str
-    """Git's own digest of the blob, or of the pointer to it."""
+    oid: str  # git's own digest of the blob, or of the pointer to it
 
 
 @dataclass(frozen=True)
@@ -89,10 +86,8 @@ class StandIn:
         self.repos: dict[str, Repo] = {}
         self.collections: dict[str, dict[str, Any]] = {}
         self.faults: list[Fault] = []
-        self.calls: list[str] = []
-        """`METHOD path` of every call."""
-        self.stored: list[str] = []
-        """SHA-256 of every large file that arrived whole, in order."""
+        self.calls: list[str] = []  # `METHOD path` of every call
+        self.stored: list[str] = []  # SHA-256 of each large file that arrived whole
 
     def fail(self, where: str, how: Any, times: int = 1) -> None:
         """Let the next calls that fit fail."""
@@ -325,7 +320,12 @@ def _downloads(app: FastAPI, hub: StandIn) -> None:
     @app.get("/api/models/{owner}/{repo}/tree/{revision}")
     async def tree(request: Request) -> Response:
         files = _commit(request, hub).files
-        entries = [_entry(path, file) for path, file in sorted(files.items())]
+        entries = [
+            {"type": "file", "oid": file.oid, "size": file.size, "path": path,
+             **({"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": 134}}
+                if file.lfs else {})}
+            for path, file in sorted(files.items())
+        ]  # fmt: skip
         start = int(request.query_params.get("cursor", 0))
         url = request.url.include_query_params(cursor=start + _PAGE)
         more = {"Link": f'<{url}>; rel="next"'} if len(entries) > start + _PAGE else {}
@@ -345,11 +345,6 @@ def _downloads(app: FastAPI, hub: StandIn) -> None:
         # large files are on another host, to which no token is sent
         storage = f"http://localhost:{request.url.port}/storage/{file.sha256}"
         return RedirectResponse(storage, 302, headers)
-
-
-def _entry(path: str, file: File) -> dict[str, Any]:
-    lfs = {"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": 134}} if file.lfs else {}
-    return {"type": "file", "oid": file.oid, "size": file.size, "path": path, **lfs}
 
 
 def _collections(app: FastAPI, hub: StandIn) -> None:
