@@ -22,7 +22,7 @@ $(VENV)/node: | setup
 
 test: setup $(VENV)/node
 	rm -f .coverage .coverage.*
-	OMP_NUM_THREADS=1 $(RUN) coverage run -m pytest
+	OMP_NUM_THREADS=1 $(RUN) coverage run -m pytest -n 2 --dist loadfile
 	$(RUN) coverage combine -q
 	$(RUN) coverage report
 

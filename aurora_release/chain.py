@@ -140,7 +140,7 @@ def demo(runs: Path) -> None:
     from aurora_release.serve.tour import tour
 
     folder = run("demo", runs=runs) / "release"
-    verify(folder)
+    verify(str(folder))
     tour(folder)
     typer.echo(
         f"\nRun folder     {folder.parent}\n"
@@ -150,14 +150,18 @@ def demo(runs: Path) -> None:
     )
 
 
-def verify(folder: Path, key: Path | None = None) -> None:
-    """Print what was checked in a release; `key` is the public key that must have signed it.
+def verify(reference: str, key: Path | None = None) -> None:
+    """Print what was checked in a release, a folder or a Hub id, which is fetched first.
+
+    `key` is the public key that must have signed it.
 
     Raises:
         AuroraError: something does not hold; the message names the files.
     """
+    from aurora_release import download
     from aurora_release.card.verify import verify as check
 
+    folder = download.release(reference)
     report = check(folder, key)
     marks = {True: "ok  ", False: "FAIL", None: "--  "}
     for finding in report.checks:
@@ -165,6 +169,15 @@ def verify(folder: Path, key: Path | None = None) -> None:
     failed = [finding.sentence for finding in report.checks if finding.passed is False]
     if failed:
         raise AuroraError(f"{folder} does not verify. " + " ".join(failed))
+
+
+def diff(before: str, after: str, as_json: bool) -> str:
+    """Return what changed between two releases, each a folder or a Hub id."""
+    from aurora_release import download
+    from aurora_release.publish import diff as differ
+
+    found = differ.diff(download.release(before), download.release(after))
+    return evidence.canonical(found).decode() if as_json else differ.text(found)
 
 
 def describe(

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,27 @@ SIGNATURE = "model.sig"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:aurora-release:stage:v1"
 
+_CHUNK = 2**20
+"""Bytes read at a time."""
+
 
 def sha256(content: bytes) -> str:
     """Return the SHA-256 of `content` in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file in hex, reading it in constant memory."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_file(path: Path, done: Callable[[int], None] = lambda size: None) -> str:
+    """Return the SHA-256 of a file in hex, reading it in constant memory.
+
+    `done` is told of the bytes as they are read.
+    """
+    digest, buffer = hashlib.sha256(), bytearray(_CHUNK)
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            digest.update(view[:size])
+            done(size)
+    return digest.hexdigest()
 
 
 def sha256_path(path: Path) -> str:
@@ -35,15 +46,22 @@ def sha256_path(path: Path) -> str:
     return sha256(canonical(digests(path, ()))) if path.is_dir() else sha256_file(path)
 
 
-def digests(folder: Path, leave_out: Iterable[str] = (FILE, SUMS, SIGNATURE)) -> dict[str, str]:
-    """Return {relative name: SHA-256} of every file below `folder`, hashed in parallel."""
+def digests(
+    folder: Path,
+    leave_out: Iterable[str] = (FILE, SUMS, SIGNATURE),
+    done: Callable[[int], None] = lambda size: None,
+) -> dict[str, str]:
+    """Return {relative name: SHA-256} of every file below `folder`, hashed in parallel.
+
+    `done` is told, from any thread, of the bytes as they are read.
+    """
     skip = set(leave_out)
     names = sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
     )
     names = [name for name in names if name not in skip]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda name: sha256_file(folder / name), names)
+        found = pool.map(lambda name: sha256_file(folder / name, done), names)
         return dict(zip(names, found, strict=True))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release import atomic
+from aurora_release.download import hub_errors
 from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.evidence import sha256_file
 from aurora_release.run import Job
@@ -107,19 +108,11 @@ def _find(reference: str, beside: Path) -> tuple[Path, str]:
         raise AuroraError(
             f"{reference} (model.base) is neither a model folder here nor a Hub id like org/name."
         )
-    try:
+    with hub_errors(f"{reference} (model.base) could not be downloaded"):
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError:
-        raise missing_extra("huggingface_hub", "train") from None
-    try:
+
         local = snapshot_download(name, revision=revision or None, allow_patterns=list(_WANTED))
-        return Path(local), "hub"
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise AuroraError(
-            f"{reference} (model.base) could not be downloaded: {str(error).splitlines()[0]} "
-            "Check the name and the network, or name a local folder."
-        ) from None
+    return Path(local), "hub"
 
 
 def _from_folder(source: Path, wanted: str | None, folder: Path) -> str:

@@ -21,6 +21,7 @@ LAYERS = {
     "evaluate": {"safety", "data"},
     "quantize": {"data", "evaluate", "safety"},
     "card": {"evaluate", "safety"},
+    "publish": {"card", "data", "evaluate", "safety"},
     "serve": {"safety", "data", "evaluate"},
 }
 

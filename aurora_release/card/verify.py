@@ -11,6 +11,7 @@ from aurora_release.card import check, derived, sign, sums
 from aurora_release.card.chain import Chain, Statement, at
 from aurora_release.card.stage import OWN_FILES
 from aurora_release.errors import AuroraError
+from aurora_release.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _files(folder: Path, leave_out: Iterable[str]) -> dict[str, str]:
     """Return the digest of every file but those that the Hub and its client add to a release."""
-    found = evidence.digests(folder, leave_out)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    found = evidence.digests(folder, leave_out, Progress(f"checking {folder}:", size).add)
     return {
         name: digest
         for name, digest in found.items()

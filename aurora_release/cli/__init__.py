@@ -115,9 +115,9 @@ def demo(runs: Runs = Path("runs")) -> None:
 app.command()(release.verify)
 app.command()(release.sign)
 app.command()(release.card)
+app.command()(release.publish)
+app.command()(release.diff)
 app.command()(serve)
-
-
 app.command()(chat)
 
 

@@ -11,7 +11,9 @@ from aurora_release.cli.arguments import Json
 def evaluate(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="Model folders or URLs, [NAME=]MODEL each."),
+        typer.Argument(
+            metavar="MODEL...", help="Model folders, URLs or Hub ids, [NAME=]MODEL each."
+        ),
     ],
     against: Annotated[str | None, typer.Option(help="The model that they came from.")] = None,
     sets: Annotated[

@@ -5,23 +5,61 @@ from typing import Annotated
 
 import typer
 
+from aurora_release.cli.arguments import DryRun, Json
+
 keys = typer.Typer(
     help="Keys that sign releases, and keys of a server's clients.", no_args_is_help=True
 )
 
 Release = Annotated[Path, typer.Argument(metavar="RELEASE", help="A release folder.")]
+Key = Annotated[
+    Path | None, typer.Option(help="The publisher's public key, which must have signed it.")
+]
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(help="A release folder.")],
-    key: Annotated[
-        Path | None, typer.Option(help="The publisher's public key, which must have signed it.")
-    ] = None,
+    release: Annotated[
+        str, typer.Argument(help="A release folder, or ORG/NAME[@REVISION] on the Hub.")
+    ],
+    key: Key = None,
 ) -> None:
     """Check every file of a release, the chain of evidence behind it, and its signature."""
     from aurora_release import chain
 
-    chain.verify(folder, key)
+    chain.verify(release, key)
+
+
+def publish(
+    release: Release,
+    to: Annotated[str, typer.Option(help="ORG/NAME on the Hub, or file:///FOLDER.")],
+    private: Annotated[bool, typer.Option("--private", help="Where only its owner sees it.")] = (
+        False
+    ),
+    tag: Annotated[
+        str | None, typer.Option(help="The tag it gets; the first digits of its digest.")
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="Title of a collection of the owner to add it to.")
+    ] = None,
+    key: Key = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Check RELEASE, send it in one commit, fetch it back, verify and tag it."""
+    from aurora_release.publish.publish import Target
+    from aurora_release.publish.publish import publish as send
+
+    typer.echo(send(release, Target(to, private, tag, collection), key, dry_run))
+
+
+def diff(
+    before: Annotated[str, typer.Argument(help="A release folder, or a Hub id.")],
+    after: Annotated[str, typer.Argument(help="Another.")],
+    as_json: Json = False,
+) -> None:
+    """Say what changed from one release to another: recipe, data, metrics, safety, files."""
+    from aurora_release import chain
+
+    typer.echo(chain.diff(before, after, as_json))
 
 
 def sign(
@@ -33,7 +71,7 @@ def sign(
     from aurora_release.card.sign import FILE
     from aurora_release.card.sign import sign as write
 
-    chain.verify(release)
+    chain.verify(str(release))
     write(release, key)
     typer.echo(f"Signed: {release / FILE}")
 

@@ -24,7 +24,9 @@ def _engine(help: str, **more: Any) -> Any:
     return typer.Option(help=help, rich_help_panel="What generates", **more)
 
 
-Model = Annotated[Path, typer.Argument(help="A model folder, a variant or a release.")]
+Model = Annotated[
+    str, typer.Argument(help="A model folder, a variant, a release, or ORG/NAME on the Hub.")
+]
 Also = Annotated[
     list[Path] | None,
     _engine("Serve this folder too, to clients that name it; the chat page compares the two."),
@@ -104,7 +106,7 @@ def serve(
     pipeline_parallel: PipelineParallel = 1,
 ) -> None:
     """Serve a model over the OpenAI and TGI protocols, with a chat page at /chat."""
-    from aurora_release import log
+    from aurora_release import download, log
     from aurora_release.serve import keys
     from aurora_release.serve.engines.choose import Choice
     from aurora_release.serve.engines.embedded import Limits
@@ -124,6 +126,6 @@ def serve(
     )  # fmt: skip
     limits = Limits(slots, queue, max_total_tokens)
     start(
-        model, host=host, port=port, also=tuple(also or ()), policy=policy, audit_log=audit_log,
-        limits=limits, choice=choice, settings=settings, public=public,
+        download.model(model), host=host, port=port, also=tuple(also or ()), policy=policy,
+        audit_log=audit_log, limits=limits, choice=choice, settings=settings, public=public,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aurora_release import evidence
+from aurora_release import download, evidence
 from aurora_release.data import fim
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.generate import Model
@@ -61,7 +61,7 @@ class Server:
 
 
 def subjects(references: Iterable[str], server: Server, exact: bool) -> list[Subject | Known]:
-    """Return what each reference names: `[NAME=]FOLDER` or `[NAME=]URL`.
+    """Return what each reference names: `[NAME=]FOLDER`, `[NAME=]URL` or `[NAME=]ORG/NAME`.
 
     Raises:
         AuroraError: there is no such model, or two have one name.
@@ -80,7 +80,7 @@ def _subject(reference: str, server: Server, exact: bool) -> Subject | Known:
     name, where = (before, after) if named else ("", reference)
     if where.startswith(("http://", "https://")):
         return _served(name, where, server)
-    folder = Path(where)
+    folder = download.model(where)
     measured = _measured(folder)
     name = name or folder.resolve().name
     if measured is not None:

@@ -7,8 +7,9 @@ import pytest
 from aurora_release import evidence
 from aurora_release.card.stage import release
 from aurora_release.errors import AuroraError
-from aurora_release.recipe import Gates, Nf4
-from aurora_release.run import Job
+from aurora_release.recipe import Gates, Nf4, Recipe
+from aurora_release.run import Job, run
+from tests.card.conftest import stages
 
 
 def test_release_holds_models_evidence_and_licences(small_run: Path, released: Path) -> None:
@@ -29,6 +30,19 @@ def test_same_stages_give_the_same_bytes(job: Job, released: Path) -> None:
     again = evidence.digests(job.folder)
     assert again == evidence.digests(released)
     assert "images/loss.png" in again and "images/bits.png" in again
+
+
+def test_a_release_built_twice_is_the_same_in_every_byte(
+    recipe: Recipe, small_run: Path, tmp_path: Path
+) -> None:
+    again = Path(shutil.copytree(small_run, tmp_path / "again"))
+    done = run(recipe, again, stages(recipe, _no_model), again, frozenset({"release"}))
+    assert [name for name, did in done.items() if did] == ["release"]
+    assert evidence.digests(again / "release", ()) == evidence.digests(small_run / "release", ())
+
+
+def _no_model(job: Job) -> None:
+    raise AssertionError("the model was not to be made again")
 
 
 def test_release_stands_alone(job: Job) -> None:
