@@ -10,10 +10,10 @@ from functools import partial
 from weakref import WeakSet
 
 from aurora_release.safety.guard import Verdict
-from aurora_release.safety.stream import TEXT, Channel, Outcome, Release, Segment
+from aurora_release.safety.stream import TEXT, Channel, Release
 from aurora_release.serve import callers
 from aurora_release.serve.admission import Admission
-from aurora_release.serve.audit import AuditLog, Decision
+from aurora_release.serve.audit import Decision
 from aurora_release.serve.channels import Form, Sorter, Written
 from aurora_release.serve.engines.protocol import (
     Delta,
@@ -25,10 +25,11 @@ from aurora_release.serve.engines.protocol import (
     Overloaded,
     Token,
 )
-from aurora_release.serve.judging import Judge, Judged, Judging
+from aurora_release.serve.judging import Judge, Judging
 from aurora_release.serve.meter import Meter
 from aurora_release.serve.metrics import Metrics
 from aurora_release.serve.outlet import HeldTokens, Outlet
+from aurora_release.serve.recorder import Recorder
 from aurora_release.serve.replies import ApiError, of_engine
 from aurora_release.serve.settings import Settings
 
@@ -199,7 +200,7 @@ class GuardedEngine:
         """
         begun, caller = time.monotonic(), callers.current()
         name = name or caller.request or uuid.uuid4().hex
-        record = _Recorder(name, self.metrics, self._audit, listener)
+        record = Recorder(name, self.metrics, self._audit, listener)
         visit = self._admission.enter([ask.tokens for ask in asks], caller.usage)
         meters = [Meter(self.metrics, caller, visit, index, begun) for index in range(len(asks))]
         streams: list[DeltaStream] = []
@@ -222,7 +223,7 @@ class GuardedEngine:
         self,
         asks: Sequence[Ask],
         meters: Sequence[Meter],
-        record: "_Recorder",
+        record: Recorder,
         streams: list[DeltaStream],
     ) -> list[AsyncIterator[Piece]]:
         """Return where the pieces of each answer come from; add to `streams` what was begun."""
@@ -248,7 +249,7 @@ class GuardedEngine:
         Raises:
             ApiError: the guard gave no verdict.
         """
-        record = _Recorder(name, self.metrics, self._audit, None)
+        record = Recorder(name, self.metrics, self._audit, None)
         verdicts = []
         for part, text in enumerate(texts):
             judged = await self._judging.judge((text,), "input")
@@ -258,7 +259,7 @@ class GuardedEngine:
             verdicts.append(judged.verdict)
         return verdicts
 
-    async def _judge_prompt(self, texts: Sequence[str], record: "_Recorder") -> Verdict:
+    async def _judge_prompt(self, texts: Sequence[str], record: Recorder) -> Verdict:
         """Return the first verdict that blocks, or else that about the first text."""
         first: Verdict | None = None
         for part, text in enumerate(texts):
@@ -350,52 +351,3 @@ def _ended(pieces: list[Piece], rest: tuple[Token, ...], end: Piece) -> list[Pie
         last = pieces[-1]
         return [*pieces[:-1], replace(last, tokens=last.tokens + rest, ending=end.ending)]
     return [*pieces, replace(end, tokens=rest)]
-
-
-class _Recorder:
-    """Counts and logs the decisions about one request."""
-
-    def __init__(
-        self,
-        request: str,
-        metrics: Metrics,
-        audit: AuditLog | None,
-        listener: Callable[[Decision], None] | None,
-    ):
-        self._request = request
-        self._metrics = metrics
-        self._audit = audit
-        self._listener = listener
-
-    def input(self, part: int, text: str, judged: Judged) -> None:
-        """Record what was decided about a text of the prompt."""
-        self._record(part, "input", Segment(TEXT, 0, text, ()), judged.verdict.action, judged)
-
-    def output(self, part: int, release: Release, judged: Judged) -> None:
-        """Record what was decided about a segment of an answer."""
-        self._record(part, "output", release.segment, release.outcome, judged)
-
-    def _record(
-        self, part: int, direction: str, segment: Segment, action: Outcome, judged: Judged
-    ) -> None:
-        verdict, kind = judged.verdict, segment.channel.kind
-        decision = Decision(
-            request=self._request,
-            part=part,
-            direction=direction,
-            channel=f"{kind} {segment.channel.index}" if kind == "tool" else kind,
-            position=segment.position,
-            characters=len(segment.text),
-            action=action,
-            category=verdict.category,
-            score=verdict.score,
-            language=verdict.language,
-            guards=verdict.asked,
-            failure=judged.failure,
-            milliseconds=round(1000 * judged.seconds, 3),
-        )
-        self._metrics.decision(decision)
-        if self._listener is not None:
-            self._listener(decision)
-        if self._audit is not None:
-            self._audit.write(decision, segment.text)

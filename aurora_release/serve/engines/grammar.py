@@ -71,7 +71,9 @@ class Grammar:
 
         bits = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
         if self._matcher.is_error():
-            raise Unsuitable(f"The grammar grew too big: {_first_line(self._matcher.get_error())}")
+            raise Unsuitable(
+                f"The grammar grew too large: {_first_line(self._matcher.get_error())}"
+            )
         places = torch.arange(8, dtype=torch.uint8)
         allowed = (bits[:, None] >> places & 1).bool().flatten()[: len(scores)]
         return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
@@ -89,7 +91,7 @@ def _of_schema(schema: str) -> str:
             schema, defaults={"whitespace_pattern": _WHITESPACE}
         )
     except ValueError as error:
-        raise Unsuitable(f"The schema is not JSON: {error}") from None
+        raise Unsuitable(f"The schema cannot be read: {_first_line(str(error))}") from None
 
 
 def _first_line(error: str) -> str:

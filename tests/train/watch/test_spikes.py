@@ -144,17 +144,20 @@ def test_run_killed_after_a_skip_ends_with_the_same_bytes(
     poisoned: Path, whole: Path, train: Callable[..., Path], tmp_path: Path
 ) -> None:
     partial = tmp_path / "tiny" / "cap.partial"
+    first = _skipped(whole)[0]["step"]
     command = [sys.executable, "-m", "aurora_release", "run", str(poisoned),
                "--runs", str(tmp_path), "--until", "cap"]  # fmt: skip
     alone = {key: value for key, value in os.environ.items() if key not in GROUP}
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=alone) as process:
         until = time.monotonic() + 180
-        while not any((partial / "checkpoints").glob("step-00000002[5-9]")):
+        while not any(
+            int(path.name[5:]) >= first for path in partial.glob("checkpoints/step-*[0-9]")
+        ):
             assert process.poll() is None, "ended before it could be killed"
             assert time.monotonic() < until, "no checkpoint was written"
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
-    assert _skipped(partial)[0]["step"] <= 25
+    assert _skipped(partial)[0]["step"] == first
     found = train(poisoned, tmp_path) / "cap"
     assert sha256_file(found / "model.safetensors") == sha256_file(whole / "model.safetensors")
     assert (found / "skipped.jsonl").read_bytes() == (whole / "skipped.jsonl").read_bytes()
