@@ -144,15 +144,13 @@ def test_run_killed_after_a_skip_ends_with_the_same_bytes(
     poisoned: Path, whole: Path, train: Callable[..., Path], tmp_path: Path
 ) -> None:
     partial = tmp_path / "tiny" / "cap.partial"
-    first = _skipped(whole)[0]["step"]
+    first, kept = _skipped(whole)[0]["step"], "checkpoints/step-*[0-9]"
     command = [sys.executable, "-m", "aurora_release", "run", str(poisoned),
                "--runs", str(tmp_path), "--until", "cap"]  # fmt: skip
     alone = {key: value for key, value in os.environ.items() if key not in GROUP}
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=alone) as process:
         until = time.monotonic() + 180
-        while not any(
-            int(path.name[5:]) >= first for path in partial.glob("checkpoints/step-*[0-9]")
-        ):
+        while not any(int(path.name[5:]) >= first for path in partial.glob(kept)):
             assert process.poll() is None, "ended before it could be killed"
             assert time.monotonic() < until, "no checkpoint was written"
             time.sleep(0.005)
