@@ -72,7 +72,7 @@ def _median(rounds: Sequence[Cost]) -> Cost:
         values: list[Any] = list(rounds)
         for key in keys:
             values = [value[key] for value in values]
-        return median(values)
+        return float(median(values))
 
     return {
         "runtime": rounds[0]["runtime"],
