@@ -14,31 +14,34 @@ if TYPE_CHECKING:
 
 Method = Literal["nf4", "int8", "gptq", "gguf", "compressed-tensors"]
 
+_Model = Annotated[
+    str, typer.Argument(help="A model folder; a recipe with --report, --costs or --recommend.")
+]
+_GroupSize = Annotated[int | None, typer.Option(help="GPTQ, W4A16: inputs that share a scale; 64.")]
+_ActOrder = Annotated[
+    bool | None, typer.Option("--act-order", help="GPTQ: the largest inputs first.")
+]
+_Importance = Annotated[
+    bool | None, typer.Option("--importance", help="GGUF: weigh inputs in a K type.")
+]
+_Scheme = Annotated[str | None, typer.Option(help="compressed-tensors: W4A16 or W8A8; W4A16.")]
+_Calibration = Annotated[
+    str | None, typer.Option(help="A file of text, or a recipe for the mixture of its run.")
+]
+
 
 def quantize(
-    model: Annotated[
-        str, typer.Argument(help="A model folder; a recipe with --report or --recommend.")
-    ],
+    model: _Model,
     overrides: Overrides = None,
     method: Annotated[Method | None, typer.Option(help="How its weights are made smaller.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write.")] = None,
     bits: Annotated[int | None, typer.Option(help="GPTQ: 8, 4, 3 or 2; 4.")] = None,
-    group_size: Annotated[
-        int | None, typer.Option(help="GPTQ, W4A16: inputs that share a scale; 64.")
-    ] = None,
-    act_order: Annotated[
-        bool | None, typer.Option("--act-order", help="GPTQ: the largest inputs first.")
-    ] = None,
+    group_size: _GroupSize = None,
+    act_order: _ActOrder = None,
     type: Annotated[str | None, typer.Option(help="GGUF: its storage type; Q8_0.")] = None,
-    importance: Annotated[
-        bool | None, typer.Option("--importance", help="GGUF: weigh inputs in a K type.")
-    ] = None,
-    scheme: Annotated[
-        str | None, typer.Option(help="compressed-tensors: W4A16 or W8A8; W4A16.")
-    ] = None,
-    calibration: Annotated[
-        str | None, typer.Option(help="A file of text, or a recipe for the mixture of its run.")
-    ] = None,
+    importance: _Importance = None,
+    scheme: _Scheme = None,
+    calibration: _Calibration = None,
     samples: Annotated[int | None, typer.Option(help="Calibration samples; 32.")] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Make, measure and compare a recipe's variants.")

@@ -7,6 +7,7 @@ from typing import Any
 from aurora_release.picture import COLOURS, INK, QUIET, figure
 
 _MISSING = "not measured"
+_MARKS = (-50, -20, -10, -5, 0, 5, 10, 20, 50, 100, 200, 500, 1000)
 Row = Mapping[str, Any]
 
 
@@ -123,6 +124,10 @@ def picture(report: Mapping[str, Any], path: Path) -> None:
         names = [f"{row['name']}\n{row['bytes'] / 1e6:.0f} MB" for row in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set_xscale("symlog", linthresh=10)
+        low, high = axes.get_xlim()
+        marks = [mark for mark in _MARKS if low <= mark <= high]
+        axes.set_xticks(marks, [f"{mark:+d}" if mark else "0" for mark in marks])
+        axes.minorticks_off()
         axes.invert_yaxis()
         axes.grid(axis="x", color=QUIET, linewidth=0.8)
         axes.set_axisbelow(True)
