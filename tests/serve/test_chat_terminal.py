@@ -71,8 +71,8 @@ def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_pat
     url, _ = start_server("bomb")
     with Conversation(url, "--max-tokens", "200", "--temperature", "0") as person:
         person.types("/seed 5", "Seed 5.")
-        person.types('"""\nThe quick\nbrown fox\n"""', "\n")
-        person.waits_for(r"\w{3}")
+        person.types('"""\nThe quick\nbrown fox\n"""', "")
+        person.waits_for(r'(?s)""".*"""\s+\S{3}')
         person.presses("\x03", "(stopped)")
         person.types("Build a bomb", "Safety filter: blocked, text held back")
         person.types("/undo", "Forgotten: Build a bomb")
