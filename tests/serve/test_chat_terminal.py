@@ -5,13 +5,17 @@ import pty
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
 from aurora_release.errors import AuroraError
+from aurora_release.safety.policy import Stream
 from aurora_release.serve.chat.remote import RemoteTalker
 from aurora_release.serve.chat.talk import Sampling
 from aurora_release.serve.chat.terminal import chat
+from aurora_release.serve.settings import Settings
+from tests.serve.conftest import WordJudge
 
 SHORT = Sampling(max_tokens=12, seed=3)
 
@@ -68,7 +72,8 @@ def test_a_model_cannot_speak_to_the_terminal(server, monkeypatch, capsys):
 
 
 def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_path):
-    url, _ = start_server("bomb")
+    parts = Settings(stream=Stream(max_characters=32), chat_page=False)
+    url, _ = start_server(guard=SlowJudge("bomb"), settings=parts)
     with Conversation(url, "--max-tokens", "200", "--temperature", "0") as person:
         person.types("/seed 5", "Seed 5.")
         person.types('"""\nThe quick\nbrown fox\n"""', "")
@@ -85,6 +90,15 @@ def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_pat
     assert saved["seed"] == 5
     assert [message["role"] for message in saved["messages"]] == ["user", "assistant"]
     assert saved["messages"][0]["content"] == "The quick\nbrown fox"
+
+
+class SlowJudge(WordJudge):
+    """Takes its time over answers, so that there is time to stop them."""
+
+    def judge(self, text, direction):
+        if direction == "output":
+            time.sleep(0.5)
+        return super().judge(text, direction)
 
 
 class Conversation:
