@@ -74,7 +74,7 @@ def test_a_model_cannot_speak_to_the_terminal(server, monkeypatch, capsys):
 def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_path):
     parts = Settings(stream=Stream(max_characters=32), chat_page=False)
     url, _ = start_server(guard=SlowJudge("bomb"), settings=parts)
-    with Conversation(url, "--max-tokens", "200", "--temperature", "0") as person:
+    with Conversation(url, "--max-tokens", "80", "--temperature", "0") as person:
         person.types("/seed 5", "Seed 5.")
         person.types('"""\nThe quick\nbrown fox\n"""', "")
         person.waits_for(r'(?s)""".*"""\s+\S{3}')
