@@ -84,6 +84,7 @@ def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_pat
         person.types("/frobnicate", "/help says what is")
         person.types(f"/save {tmp_path}/talk.json", "Written to")
         person.presses("\x03", "(Ctrl-D ends)")
+        person.waits_for(r"ends\)\s+> ")
         person.presses("\x04", "")
         assert person.process.wait(30) == 0
     saved = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))
