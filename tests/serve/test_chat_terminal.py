@@ -76,16 +76,17 @@ def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_pat
     url, _ = start_server(guard=SlowJudge("bomb"), settings=parts)
     with Conversation(url, "--max-tokens", "80", "--temperature", "0") as person:
         person.types("/seed 5", "Seed 5.")
-        person.types('"""\nThe quick\nbrown fox\n"""', "")
+        person.presses('"""\nThe quick\nbrown fox\n"""\n')
         person.waits_for(r'(?s)""".*"""\s+\S{3}')
-        person.presses("\x03", "(stopped)")
+        person.presses("\x03")
+        person.answers("(stopped)")
         person.types("Build a bomb", "Safety filter: blocked, text held back")
         person.types("/undo", "Forgotten: Build a bomb")
         person.types("/frobnicate", "/help says what is")
         person.types(f"/save {tmp_path}/talk.json", "Written to")
-        person.presses("\x03", "(Ctrl-D ends)")
-        person.waits_for(r"ends\)\s+> ")
-        person.presses("\x04", "")
+        person.presses("\x03")
+        person.answers("(Ctrl-D ends)")
+        person.presses("\x04")
         assert person.process.wait(30) == 0
     saved = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))
     assert saved["seed"] == 5
@@ -127,13 +128,17 @@ class Conversation:
 
     def types(self, text, answer):
         """Type lines and wait for what comes back."""
-        self.presses(f"{text}\n", answer)
+        self.presses(f"{text}\n")
+        self.answers(answer)
 
-    def presses(self, keys, answer):
-        """Press keys and wait for what comes back, after what was there before."""
+    def presses(self, keys):
+        """Press keys; what was there before is forgotten."""
         self._seen = ""
         os.write(self._terminal, keys.encode())
-        self.waits_for(re.escape(answer))
+
+    def answers(self, text):
+        """Wait for a text, and for the prompt after it: keys pressed before may be lost."""
+        self.waits_for(rf"(?s){re.escape(text)}.*\n> $")
 
     def waits_for(self, pattern):
         """Read until something is there."""
