@@ -110,7 +110,7 @@ def test_the_page_streams_stops_and_shows_what_the_filter_decided(
 
         page.get_by_label("Edit").last.click()
         page.locator("#left textarea").fill("And the lazy dog?")
-        page.locator("#left textarea").press("Enter")
+        page.get_by_label("Submit").click()
         noted(page, "Safety filter: no harm found")
         expect(page.locator("#left .user.message").last).to_have_text("And the lazy dog?")
 

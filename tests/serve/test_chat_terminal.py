@@ -5,13 +5,17 @@ import pty
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
 from aurora_release.errors import AuroraError
+from aurora_release.safety.policy import Stream
 from aurora_release.serve.chat.remote import RemoteTalker
 from aurora_release.serve.chat.talk import Sampling
 from aurora_release.serve.chat.terminal import chat
+from aurora_release.serve.settings import Settings
+from tests.serve.conftest import WordJudge
 
 SHORT = Sampling(max_tokens=12, seed=3)
 
@@ -68,23 +72,35 @@ def test_a_model_cannot_speak_to_the_terminal(server, monkeypatch, capsys):
 
 
 def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_path):
-    url, _ = start_server("bomb")
-    with Conversation(url, "--max-tokens", "200", "--temperature", "0") as person:
+    parts = Settings(stream=Stream(max_characters=32), chat_page=False)
+    url, _ = start_server(guard=SlowJudge("bomb"), settings=parts)
+    with Conversation(url, "--max-tokens", "80", "--temperature", "0") as person:
         person.types("/seed 5", "Seed 5.")
-        person.types('"""\nThe quick\nbrown fox\n"""', "\n")
-        person.waits_for(r"\w{3}")
-        person.presses("\x03", "(stopped)")
+        person.presses('"""\nThe quick\nbrown fox\n"""\n')
+        person.waits_for(r'(?s)""".*"""\s+\S{3}')
+        person.presses("\x03")
+        person.answers("(stopped)")
         person.types("Build a bomb", "Safety filter: blocked, text held back")
         person.types("/undo", "Forgotten: Build a bomb")
         person.types("/frobnicate", "/help says what is")
         person.types(f"/save {tmp_path}/talk.json", "Written to")
-        person.presses("\x03", "(Ctrl-D ends)")
-        person.presses("\x04", "")
+        person.presses("\x03")
+        person.answers("(Ctrl-D ends)")
+        person.presses("\x04")
         assert person.process.wait(30) == 0
     saved = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))
     assert saved["seed"] == 5
     assert [message["role"] for message in saved["messages"]] == ["user", "assistant"]
     assert saved["messages"][0]["content"] == "The quick\nbrown fox"
+
+
+class SlowJudge(WordJudge):
+    """Takes its time over answers, so that there is time to stop them."""
+
+    def judge(self, text, direction):
+        if direction == "output":
+            time.sleep(0.5)
+        return super().judge(text, direction)
 
 
 class Conversation:
@@ -112,13 +128,17 @@ class Conversation:
 
     def types(self, text, answer):
         """Type lines and wait for what comes back."""
-        self.presses(f"{text}\n", answer)
+        self.presses(f"{text}\n")
+        self.answers(answer)
 
-    def presses(self, keys, answer):
-        """Press keys and wait for what comes back, after what was there before."""
+    def presses(self, keys):
+        """Press keys; what was there before is forgotten."""
         self._seen = ""
         os.write(self._terminal, keys.encode())
-        self.waits_for(re.escape(answer))
+
+    def answers(self, text):
+        """Wait for a text, and for the prompt after it: keys pressed before may be lost."""
+        self.waits_for(rf"(?s){re.escape(text)}.*\n> $")
 
     def waits_for(self, pattern):
         """Read until something is there."""

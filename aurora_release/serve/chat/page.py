@@ -240,10 +240,10 @@ class ChatPage:
             self._left.edit(edit, [*columns, *controls], **long),
         ]
         short: dict[str, Any] = {**quiet, "queue": False}
-        self._stop.click(
-            self.stop, [*columns, self._language],
-            [*columns, self._send, self._stop], cancels=answering, **short,
-        )  # fmt: skip
+        # the note comes after the end, or what was still on its way would take its place
+        self._stop.click(None, cancels=answering).then(
+            self.stop, [*columns, self._language], [*columns, self._send, self._stop], **short
+        )
         self._left.undo(self.undo, columns, [self._box, *columns], **short)
         for clears in (self._new.click, self._left.clear):
             clears(lambda: ([], [], ""), None, [*columns, self._box], **short)

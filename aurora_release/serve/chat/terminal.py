@@ -99,17 +99,19 @@ class Terminal:
         self._aside.print(f"{self._talker.name}   /help says what else can be done", style="bold")
         while True:
             try:
-                text = _read()
+                self._take(_read())
             except KeyboardInterrupt:
                 self._aside.print("\n(Ctrl-D ends)", style="dim")
-                continue
             except EOFError:
                 self._aside.print()
                 return
-            if text.startswith("/"):
-                self._obey(*text.partition(" ")[::2])
-            elif text.strip():
-                self._show(self._ask(text))
+
+    def _take(self, text: str) -> None:
+        """Obey a command, or answer a question."""
+        if text.startswith("/"):
+            self._obey(*text.partition(" ")[::2])
+        elif text.strip():
+            self._show(self._ask(text))
 
     def _obey(self, command: str, rest: str) -> None:
         """Do what a line that begins with / says."""
