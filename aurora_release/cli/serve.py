@@ -115,17 +115,16 @@ def serve(
 
     if log_format == "json":
         log.as_json()
-    parallel = tensor_parallel, pipeline_parallel
-    choice = Choice(engine, tuple(upstream or ()), upstream_key_file, engine_program, *parallel,
-                    tuple(options or ()))  # fmt: skip
+    choice = Choice(engine, tuple(upstream or ()), upstream_key_file, engine_program,
+                    tensor_parallel, pipeline_parallel, tuple(options or ()))  # fmt: skip
     settings = Settings(
         keys=keys.read(api_key_file) if api_key_file else None, origins=tuple(cors_origin or ()),
         access_log=log_format == "json", max_body_bytes=max_body,
         most_waiting=queue, most_tokens=max_tokens_under_way, most_seconds=max_seconds,
         drain_seconds=drain_seconds, patience_seconds=stall_seconds,
     )  # fmt: skip
-    limits = Limits(slots, queue, max_total_tokens)
     start(
         download.model(model), host=host, port=port, also=tuple(also or ()), policy=policy,
-        audit_log=audit_log, limits=limits, choice=choice, settings=settings, public=public,
+        audit_log=audit_log, limits=Limits(slots, queue, max_total_tokens), choice=choice,
+        settings=settings, public=public,
     )  # fmt: skip
