@@ -37,6 +37,7 @@ footer { display: none !important; }
 #composer { align-items: end; }
 #composer .form, #message { min-width: 0 !important; }
 #send, #stop { flex: 0 0 auto; }
+#columns [data-testid=status-tracker] { display: none; }
 #columns .title button { display: none; }
 #columns .title::before { content: "ⓘ"; }
 @media (max-width: 640px) {
@@ -51,7 +52,8 @@ footer { display: none !important; }
 }
 """
 """Examples go when a conversation has begun; colours reach a contrast of 4.5 to 1; a note is opened
-by its title, in which Gradio puts a second button without a name."""
+by its title, in which Gradio puts a second button without a name; after a stop,
+Gradio may leave its sign of waiting over a column, where nothing can be clicked then."""
 
 SPEAK = "(language) => { document.documentElement.lang = language; return [language]; }"
 """So that a screen reader reads the page in its language."""
