@@ -8,7 +8,7 @@ from contextlib import aclosing, contextmanager, redirect_stdout, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from aurora_release import atomic
+from aurora_release import atomic, download
 from aurora_release.errors import AuroraError
 from aurora_release.serve.chat.notes import note
 from aurora_release.serve.chat.remote import RemoteTalker
@@ -241,13 +241,13 @@ def _opened(
             runner.run(remote.close())
         return
     from aurora_release.safety.guard import Guard
-    from aurora_release.serve.engines.embedded import EmbeddedEngine
+    from aurora_release.serve.engines.choose import Choice, open_engine
     from aurora_release.serve.generation import GuardedEngine
     from aurora_release.serve.settings import Settings
 
     guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
     with redirect_stdout(sys.stderr):  # a library below prints an empty line
-        engine = EmbeddedEngine.load(Path(where))
+        engine = open_engine(download.model(where), Choice())
     settings = Settings(stream=guard.policy.stream, fail_closed=guard.policy.fail_closed)
     guarded = GuardedEngine(engine, guard, settings)
     engine.start()
