@@ -6,7 +6,7 @@ export GOMP_SPINCOUNT = 20000
 RUN = $(VENV)/bin/python -m
 CHECKED = aurora_release tests scripts bench
 
-.PHONY: setup demo test check fix bench docs clean
+.PHONY: setup demo test coverage check fix bench docs clean
 
 setup: $(VENV)/.ready
 
@@ -20,9 +20,15 @@ demo: setup
 $(VENV)/node: | setup
 	command -v npm >/dev/null && npm install --silent --ignore-scripts --prefix $@ node-llama-cpp@3.22.1 || mkdir -p $@
 
+PYTEST = pytest -n 2 --dist loadfile
+
 test: setup $(VENV)/node
+	OMP_NUM_THREADS=1 $(RUN) $(PYTEST)
+
+# the same tests, half as long again
+coverage: setup $(VENV)/node
 	rm -f .coverage .coverage.*
-	OMP_NUM_THREADS=1 $(RUN) coverage run -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) coverage run -m $(PYTEST)
 	$(RUN) coverage combine -q
 	$(RUN) coverage report
 
