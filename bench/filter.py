@@ -56,30 +56,41 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Load:
+class Wave:
     """What one wave of requests at the same time gave."""
 
     answers: list[Answer]
     seconds: float
     cpu: float
-    """CPU seconds of the server, on all cores."""
-    windows: list[float]
-    """Milliseconds of each judged segment of an answer, waiting included."""
+    """CPU seconds of the servers, on all cores."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all answers."""
+        return sum(answer.tokens for answer in self.answers)
 
     @property
     def speed(self) -> float:
         """Tokens a second, of all streams together."""
-        return sum(answer.tokens for answer in self.answers) / self.seconds
+        return self.tokens / self.seconds
 
     @property
     def effort(self) -> float:
         """CPU milliseconds a token."""
-        return 1000 * self.cpu / sum(answer.tokens for answer in self.answers)
+        return 1000 * self.cpu / self.tokens
 
     @property
     def first(self) -> float:
         """Median milliseconds to the first text."""
         return 1000 * statistics.median(answer.first for answer in self.answers)
+
+
+@dataclass(frozen=True)
+class Load(Wave):
+    """A wave, and what the filter did for it."""
+
+    windows: list[float]
+    """Milliseconds of each judged segment of an answer, waiting included."""
 
 
 def measure() -> dict[str, Any]:

@@ -13,47 +13,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aurora_release import chain
-from bench.filter import POLICY, Answer, Everything, asked
+from bench.filter import POLICY, Everything, Wave, asked
 from bench.vllm import Server, aurora, vllm
 
 RUNS = Path("runs")
 VARIANTS = ("bare", "plain", "filter")
 STREAMS, ROUNDS = (1, 8), 5
-
-
-@dataclass(frozen=True)
-class Wave:
-    """What requests at the same time gave."""
-
-    answers: list[Answer]
-    seconds: float
-    cpu: float
-    """CPU seconds of vLLM and of the server in front of it."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all answers."""
-        return sum(answer.tokens for answer in self.answers)
-
-    @property
-    def speed(self) -> float:
-        """Tokens a second."""
-        return self.tokens / self.seconds
-
-    @property
-    def effort(self) -> float:
-        """CPU milliseconds a token."""
-        return 1000 * self.cpu / self.tokens
-
-    @property
-    def first(self) -> float:
-        """Median milliseconds to the first text."""
-        return 1000 * statistics.median(answer.first for answer in self.answers)
 
 
 def measure() -> dict[str, Any]:

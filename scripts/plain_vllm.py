@@ -14,14 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PROMPTS = (
-    "The capital of Finland is",
-    "Suomen pääkaupunki on",
-    "फ़िनलैंड की राजधानी",
-    "フィンランドの首都は",
-    "Thủ đô của Phần Lan là",
-    "def fibonacci(n):\n",
-)
+from scripts.conform import PROMPTS
+
 TOKENS = 32
 
 PLAIN = """

@@ -182,7 +182,7 @@ def _recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise AuroraError(f"{path} is missing.") from None
+        raise AuroraError(f"{path} is missing: name the folder of a release.") from None
     except ValidationError as error:
         raise AuroraError(
             f"{path} is not a recipe that this version of aurora knows: {error.errors()[0]['msg']}."

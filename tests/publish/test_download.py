@@ -8,7 +8,7 @@ import pytest
 from aurora_release import chain, download
 from aurora_release.errors import AuroraError
 from aurora_release.publish.publish import Target, publish
-from tests.standin_hub import StandIn
+from tests.standin_state import StandIn
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 

@@ -11,7 +11,7 @@ from aurora_release.card import bom, chain, render
 from aurora_release.card.stage import seal
 from aurora_release.errors import AuroraError
 from aurora_release.publish.publish import Target, publish, tag
-from tests.standin_hub import StandIn
+from tests.standin_state import StandIn
 
 
 def forge(folder: Path) -> None:

@@ -2,6 +2,7 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from aurora_release.safety.policy import Stream
 from aurora_release.serve.app import create_app
 from aurora_release.serve.chat.words import word
 from aurora_release.serve.engines.embedded import EmbeddedEngine
+from aurora_release.serve.keys import ApiKey, ApiKeys, KeyLimits
 from aurora_release.serve.settings import Settings
 from aurora_release.shipped import shipped
 from tests.running import running
@@ -149,6 +151,21 @@ def test_two_models_answer_beside_each_other_on_a_phone_in_the_dark(tiny_llama, 
         left, right = (page.locator(f"{side} .bot.message p").first for side in ("#left", "#right"))
         assert len(left.inner_text()) > 10
         assert left.inner_text() == right.inner_text()
+
+
+def test_messages_count_against_the_limits_of_their_key(browse, tiny_llama):
+    key = ApiKey("aino", sha256(b"secret").digest(), KeyLimits(requests_per_minute=1))
+    settings = Settings(keys=ApiKeys([key]))
+    password = {"username": "", "password": "secret"}
+    with (
+        running(create_app(make_engine(tiny_llama), SlowJudge(), settings)) as url,
+        opened(browse, url, http_credentials=password) as page,
+    ):
+        shorten(page, 8)
+        send(page, "The quick brown fox")
+        noted(page, "tokens/s")
+        send(page, "The dog")
+        noted(page, "Your key may use 1 requests a minute")
 
 
 @pytest.mark.skipif(

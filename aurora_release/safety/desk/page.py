@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from aurora_release import blocks
 from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.safety.desk.desk import Desk, Item, Progress, earlier, unseen
 from aurora_release.safety.ledger import Record
@@ -148,27 +149,13 @@ def application(desk: Desk, policy: Policy) -> "FastAPI":
 
 
 async def _application(page: Page) -> "FastAPI":
-    import gradio
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = FastAPI(openapi_url=None)
     # a name that another site resolves to this machine is not answered
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    gradio.mount_gradio_app(
-        app,
-        _blocks(page),
-        path="/",
-        ssr_mode=False,
-        run_history=False,
-        footer_links=[],
-        show_error=False,
-        enable_monitoring=False,
-        head=_KEYS,
-        css=_STYLE,
-    )
-    mounted: Any = app.routes[-1]
-    app.state.ending = [mounted.app.stop_event.set]
+    app.state.ending = [blocks.mount(app, _blocks(page), "/", _STYLE, _KEYS)]
     return app
 
 

@@ -7,7 +7,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aurora_release import blocks
 from aurora_release.safety.taxonomy import LANGUAGES
+from aurora_release.serve import callers
+from aurora_release.serve.callers import Caller
 from aurora_release.serve.chat import history as histories
 from aurora_release.serve.chat.history import Entry
 from aurora_release.serve.chat.look import GREET, HEAD, SPEAK, STYLE, TURN_LIGHT
@@ -303,6 +306,7 @@ class ChatPage:
             self._send: update(visible=False),
             self._stop: update(visible=True),
         }
+        callers.enter(_caller())  # whose limits count
         sources = [self._answer(name, history, sampling, choices) for _, name, history in sides]
         async with aclosing(histories.together(sources, asked)) as states:
             async for state in states:
@@ -358,23 +362,16 @@ def mount(app: "FastAPI", models: Sequence[GuardedEngine]) -> Callable[[], None]
 
 
 async def _mount(app: "FastAPI", models: Sequence[GuardedEngine]) -> Callable[[], None]:
-    import gradio
-
     # after every message, Gradio 6.31 asks pandas for two things that pandas 3 gave up
     warnings.filterwarnings("ignore", ".*(no_silent_downcasting|copy keyword is deprecated).*")
+    return blocks.mount(app, ChatPage(models).blocks, PATH, STYLE, HEAD)
 
-    gradio.mount_gradio_app(
-        app,
-        ChatPage(models).blocks,
-        path=PATH,
-        ssr_mode=False,
-        run_history=False,
-        footer_links=[],
-        show_error=False,
-        enable_monitoring=False,
-        css=STYLE,
-        head=HEAD,
-    )
-    mounted: Any = app.routes[-1]
-    let_go: Callable[[], None] = mounted.app.stop_event.set
-    return let_go
+
+def _caller() -> Caller:
+    """Return who sent the request that an event of the page came by."""
+    from gradio.context import LocalContext
+
+    event = LocalContext.request.get(None)
+    sent = None if event is None else event.request
+    found = None if sent is None else sent.scope.get("state", {}).get("caller")
+    return found if isinstance(found, Caller) else Caller("")

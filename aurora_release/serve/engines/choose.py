@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -133,6 +134,11 @@ def _address(url: str) -> str:
 
 
 def _vllm(folder: Path, choice: Choice) -> Engine:
+    if choice.program is None and find_spec("vllm") is None:
+        raise AuroraError(
+            "vLLM is not installed here, and it needs other versions than aurora does: install it "
+            "in an environment of its own, and name that Python with --engine-program."
+        )
     python = str(choice.program or sys.executable)
 
     def command(socket: Path) -> Sequence[str]:

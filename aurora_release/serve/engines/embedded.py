@@ -25,6 +25,7 @@ from aurora_release.serve.engines.protocol import (
     Token,
     Unsuitable,
 )
+from aurora_release.serve.engines.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,7 @@ class EmbeddedEngine:
         self._model = model
         self._limits = limits
         self._ends = _end_tokens(model, tokenizer)
-        self._special = frozenset(tokenizer.all_special_ids)
+        self._vocabulary = Vocabulary(tokenizer)
         self._grammars = Grammars(tokenizer, facts.vocabulary, self._ends)
         self._cache = SlotCache(limits.slots, facts.max_total_tokens)
         self._waiting: deque[Job] = deque()
@@ -133,7 +134,7 @@ class EmbeddedEngine:
             EngineError: the engine does not run.
         """
         grammar = self._grammars.compiled(request)
-        job = Job(request, self._decode, self._model.device, grammar)
+        job = Job(request, self._vocabulary.decode, self._model.device, grammar)
         with self._wake:
             if not self._alive():
                 raise EngineError("The engine is not running; try again later.")
@@ -150,13 +151,6 @@ class EmbeddedEngine:
 
     def _alive(self) -> bool:
         return self._loop is not None and not self._loop.done() and not self._stopping
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        text = self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        assert isinstance(text, str)
-        return text
 
     def _serve(self) -> None:
         """Work until stopped: drop what ended, read a chunk, make a token for each."""
@@ -305,7 +299,7 @@ class EmbeddedEngine:
         self, request: GenerationRequest, chunks: "Sequence[torch.Tensor]"
     ) -> tuple[Token, ...]:
         """Return the prompt's tokens; `chunks`: the scores after each, [1, tokens, vocabulary]."""
-        found = [self._token(request.prompt[0], 0.0)]
+        found = [self._vocabulary.token(request.prompt[0], 0.0)]
         rows = (row for chunk in chunks for row in chunk[0])
         for number, row in zip(request.prompt[1:], rows, strict=False):
             exact = row.float()
@@ -329,12 +323,8 @@ class EmbeddedEngine:
         """Return a token with its logprob, and the `top` likeliest beside it."""
         best = row.topk(top)
         likeliest = zip(best.indices.tolist(), (best.values - total).tolist(), strict=True)
-        others = tuple(self._token(other, logprob) for other, logprob in likeliest)
-        return self._token(number, float(row[number] - total), others)
-
-    def _token(self, number: int, logprob: float, top: tuple[Token, ...] = ()) -> Token:
-        text = self.tokenizer.decode([number], clean_up_tokenization_spaces=False)
-        return Token(number, text, logprob, number in self._special, top)
+        others = tuple(self._vocabulary.token(other, logprob) for other, logprob in likeliest)
+        return self._vocabulary.token(number, float(row[number] - total), others)
 
     def _warm_up(self) -> None:
         """Run a prompt of one token, which also allocates the cache."""

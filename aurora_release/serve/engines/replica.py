@@ -74,6 +74,8 @@ class Replica:
         self._failures = 0
         """In a row: a server that answers looks but fails requests rests longer each time."""
         self._misses = 0
+        self._unseen = socket is None
+        """What a first look finds is told; a child process takes its time, and is waited for."""
         self._rested = 0.0
         """When it may be asked again."""
         self._client: httpx.AsyncClient | None = None
@@ -178,12 +180,13 @@ class Replica:
         raise UpstreamBroken("its answer ended in the middle")
 
     def _change(self, well: bool, why: str) -> None:
-        if well != self.well:
+        if well != self.well or self._unseen:
             if well:
                 logger.info("%s is well.", self.url)
             else:
-                logger.warning("%s is not well: %s.", self.url, why.rstrip("."))
-        self.well = well
+                why = why.rstrip(".")
+                logger.warning("%s is not well: %s. It is looked at again.", self.url, why)
+        self.well, self._unseen = well, False
 
 
 def _network_errors() -> tuple[type[Exception], ...]:

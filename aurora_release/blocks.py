@@ -1,0 +1,31 @@
+"""A Gradio page on an application: nothing of it calls outside, and its errors stay inside."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+def mount(app: "FastAPI", blocks: Any, path: str, css: str, head: str) -> Callable[[], None]:
+    """Put `blocks` on `app` at `path`, inside a running event loop.
+
+    Returns what lets go of open pages: each keeps a connection, and a server waits for them.
+    """
+    import gradio
+
+    gradio.mount_gradio_app(
+        app,
+        blocks,
+        path=path,
+        ssr_mode=False,
+        run_history=False,
+        footer_links=[],
+        show_error=False,
+        enable_monitoring=False,
+        css=css,
+        head=head,
+    )
+    mounted: Any = app.routes[-1]
+    let_go: Callable[[], None] = mounted.app.stop_event.set
+    return let_go
