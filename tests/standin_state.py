@@ -1,4 +1,4 @@
-"""What the stand-in for the Hub holds: repositories, their commits and files, and what goes wrong."""
+"""What the stand-in for the Hub holds: repositories, their files, and what goes wrong."""
 
 import hashlib
 import json
