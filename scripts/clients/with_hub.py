@@ -15,7 +15,11 @@ USER = [{"role": "user", "content": "What is the capital of France?"}]
 def whole():
     """text_generation with details and the prompt's tokens"""
     found = CLIENT.text_generation(
-        "The sky is", max_new_tokens=6, details=True, decoder_input_details=True, top_n_tokens=2
+        "The capital of Finland is",
+        max_new_tokens=6,
+        details=True,
+        decoder_input_details=True,
+        top_n_tokens=2,
     )
     assert found.details.prefill[0].logprob is None and found.details.tokens
     assert found.details.top_tokens
@@ -23,7 +27,11 @@ def whole():
 
 def streamed():
     """text_generation, streamed with details"""
-    events = list(CLIENT.text_generation("The sky is", max_new_tokens=6, details=True, stream=True))
+    events = list(
+        CLIENT.text_generation(
+            "The capital of Finland is", max_new_tokens=6, details=True, stream=True
+        )
+    )
     assert events[-1].details.generated_tokens == len(events)
     assert events[-1].generated_text == "".join(event.token.text for event in events)
 
@@ -38,7 +46,12 @@ def best():
 
 def grammar():
     """text_generation with a grammar"""
-    schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"enum": [1, 2]}},
+        "required": ["a"],
+        "additionalProperties": False,  # others would be written until the tokens are used up
+    }
     text = CLIENT.text_generation(
         "The", grammar={"type": "json", "value": schema}, max_new_tokens=40
     )

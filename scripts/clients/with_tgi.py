@@ -12,7 +12,9 @@ CLIENT = Client(sys.argv[1], timeout=300)
 
 def whole():
     """generate with the prompt's tokens and top_n_tokens"""
-    found = CLIENT.generate("The sky is", max_new_tokens=5, decoder_input_details=True)
+    found = CLIENT.generate(
+        "The capital of Finland is", max_new_tokens=5, decoder_input_details=True
+    )
     assert found.details.prefill[0].logprob is None and found.details.generated_tokens
     assert CLIENT.generate("The", max_new_tokens=2, top_n_tokens=2).details.top_tokens
 
@@ -25,7 +27,7 @@ def best():
 
 def streamed():
     """generate_stream"""
-    events = list(CLIENT.generate_stream("The sky is", max_new_tokens=5))
+    events = list(CLIENT.generate_stream("The capital of Finland is", max_new_tokens=5))
     assert events[-1].generated_text == "".join(event.token.text for event in events)
 
 
