@@ -2,7 +2,6 @@ import base64
 import json
 import socket
 import threading
-import time
 from contextlib import ExitStack
 
 import httpx
@@ -17,16 +16,9 @@ from aurora_release.serve import keys
 from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits
 from aurora_release.serve.settings import Settings
 from aurora_release.shipped import shipped
+from tests.running import until
 
 MESSAGES = [{"role": "user", "content": "The dog?"}]
-
-
-def until(condition):
-    """Wait for something another thread does."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def endless(url, path="/v1/completions", **options):

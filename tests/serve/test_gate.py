@@ -12,6 +12,7 @@ import pytest
 from aurora_release import log
 from aurora_release.serve import keys
 from aurora_release.serve.settings import Settings
+from tests.running import until
 
 SECRET = "Tell me of Agent Aurora's secret"
 
@@ -93,6 +94,8 @@ def test_the_log_has_a_line_for_each_request_and_no_word_of_it(start_server):
         httpx.post(f"{url}/v1/completions", json=body, headers=headers)
         httpx.post(f"{url}/generate?{SECRET}", json={"inputs": SECRET}, headers=headers)
         httpx.post(f"{url}/generate", json={"inputs": SECRET}, headers={"authorization": SECRET})
+        # an answer may reach its client before its line is written
+        until(lambda: stream.getvalue().count('"status"') == 3)
     finally:
         ours.handlers, ours.propagate = before, kept
         logging.getLogger("uvicorn").handlers = []

@@ -1,7 +1,6 @@
 """A real engine that really fails: its requests end with an error, and it comes back."""
 
 import threading
-import time
 
 import httpx
 import openai
@@ -12,17 +11,10 @@ from aurora_release.serve.app import create_app
 from aurora_release.serve.engines.protocol import EngineError, GenerationRequest
 from aurora_release.serve.settings import Settings
 from aurora_release.serve.supervisor import Supervisor
-from tests.running import running
+from tests.running import running, until
 from tests.serve.conftest import WordJudge, make_engine
 
 LONG = {"model": "x", "prompt": "The", "max_tokens": 200, "temperature": 0, "stream": True}
-
-
-def until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
