@@ -191,6 +191,8 @@ def test_unknown_paths_and_methods_get_openais_error(server):
     wrong = httpx.get(f"{server}/v1/completions")
     assert wrong.status_code == 405 and "message" in wrong.json()["error"]
     assert wrong.headers["allow"] == "POST"
+    # TGI's `/` is asked with POST, and its health with GET
+    assert httpx.options(f"{server}/").headers["allow"] == "GET, POST"
 
 
 def test_streams_end_with_done_and_are_not_buffered_by_proxies(server):
