@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
 
 from aurora_release import __version__
 from aurora_release.serve import operations
@@ -117,19 +116,15 @@ def _add_errors(app: "FastAPI") -> None:
         known = ApiError(_KINDS.get(error.status_code, "invalid"), detail)
         reply = response(request.url.path, known, error.status_code)
         reply.headers.update(error.headers or {})
-        if error.status_code == 405:
-            reply.headers["allow"] = ", ".join(_methods(app, request))
+        methods = app.openapi()["paths"].get(request.url.path)
+        if error.status_code == 405 and methods:
+            # Starlette names the methods of the first route only
+            reply.headers["allow"] = ", ".join(sorted(methods)).upper()
         return reply
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         return response(request.url.path, ApiError("failed", "Internal error."), 500)
-
-
-def _methods(app: "FastAPI", request: Request) -> list[str]:
-    """Return what a path may be asked with; Starlette names the methods of its first route only."""
-    routes = [each for each in app.routes if each.matches(request.scope)[0] is not Match.NONE]
-    return sorted({method for each in routes for method in getattr(each, "methods", None) or ()})
 
 
 def _allow(app: "FastAPI", origins: Sequence[str]) -> None:
