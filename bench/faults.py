@@ -2,13 +2,17 @@
 
 `aurora serve` as it is installed, filter on, over a model of random weights; real clients over
 HTTP. Every request is counted, whatever became of it; afterwards nothing may be running or waiting.
-That requests end when the engine crashes, stalls or hangs inside the process is tested in
-tests/serve/test_supervisor.py: from outside this cannot be brought about.
+Behind a second server two others generate, which die one after the other; behind a third one
+llama.cpp does, in a process of its own. That requests end when the engine crashes, stalls or hangs
+inside the process is tested in tests/serve/test_supervisor.py: from outside this cannot be brought
+about.
 """
 
+import contextlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -36,6 +40,7 @@ def measure() -> dict[str, Any]:
             found = {"a full queue: 48 clients at once, 12 places": _many(url, 48, 0)}
             found["half of the clients leave: 12 at a time"] = _many(url, 12, 0.5, rounds=3)
             found["SIGTERM under load: 12 clients, 3 seconds to drain"] = _terminated(url, process)
+        found |= _upstreams(folder, Path(name)) | _engine(folder, Path(name))
     _write(found)
     return {"faults": found}
 
@@ -54,6 +59,59 @@ def _many(url: str, clients: int, leaving: float, rounds: int = 1) -> dict[str, 
     return {"clients": clients * rounds, "saw": dict(saw), "under way after": _rest(url)}
 
 
+def _upstreams(folder: Path, scratch: Path) -> dict[str, Any]:
+    """Return what was seen of a server over two others: one dies, then the one that is left."""
+    serve = ["-m", "aurora_release", "serve", str(folder)]
+    with contextlib.ExitStack() as stack:
+        behind = [
+            stack.enter_context(tiny.served([*serve, "--port"], scratch / f"behind-{number}"))
+            for number in (1, 2)
+        ]
+        named = [part for url, _ in behind for part in ("--upstream", url)]
+        front = tiny.served([*serve, *named, "--port"], scratch / "front")
+        url, _ = stack.enter_context(front)
+        (_, first), (_, second) = behind
+        os.kill(first, signal.SIGSTOP)
+        return {
+            "one of two upstreams says nothing, then dies": _struck(url, first, before=True),
+            "the last upstream dies in the middle of answers": _struck(url, second),
+            "no upstream is left": _many(url, 8, 0),
+        }
+
+
+def _engine(folder: Path, scratch: Path) -> dict[str, Any]:
+    """Return what was seen when llama.cpp, which generates in its own process, was killed."""
+    make = ["quantize", str(folder), "--method", "gguf", "--type", "F16"]
+    gguf = scratch / "gguf"
+    subprocess.run([sys.executable, "-m", "aurora_release", *make, "--out", gguf], check=True)
+    command = ["-m", "aurora_release", "serve", str(gguf), "--port"]
+    with tiny.served(command, scratch / "llama") as (url, process):
+        (child,) = Path(f"/proc/{process}/task/{process}/children").read_text("ascii").split()
+        found = {
+            "the engine's process is killed in the middle of answers": _struck(url, int(child)),
+            "… and asked at once": _many(url, 8, 0),
+        }
+        while httpx.get(f"{url}/health/ready").status_code != 200:
+            time.sleep(0.1)
+        return found | {"… and once it is ready again": _many(url, 8, 0)}
+
+
+def _struck(url: str, process: int, before: bool = False) -> dict[str, Any]:
+    """Kill a process under eight streams: before the first token of one, or after it of all."""
+    saw: Counter[str] = Counter()
+    began = threading.Semaphore(0)
+    asked = (url, saw, False, {**BODY, "max_tokens": 1500}, began)
+    threads = [threading.Thread(target=_ask, args=asked) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(1 if before else 8):
+        began.acquire()
+    os.kill(process, signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    return {"clients": 8, "saw": dict(saw), "under way after": _rest(url)}
+
+
 def _terminated(url: str, process: int) -> dict[str, Any]:
     saw: Counter[str] = Counter()
     body = {**BODY, "max_tokens": 1500}
@@ -68,8 +126,14 @@ def _terminated(url: str, process: int) -> dict[str, Any]:
     return {"clients": 12, "saw": dict(saw), "under way after": None}
 
 
-def _ask(url: str, saw: Counter[str], leaves: bool, body: dict[str, Any] = BODY) -> None:
-    """Send one request and count how it ended."""
+def _ask(
+    url: str,
+    saw: Counter[str],
+    leaves: bool,
+    body: dict[str, Any] = BODY,
+    began: threading.Semaphore | None = None,
+) -> None:
+    """Send one request and count how it ended; tell of its first token."""
     try:
         with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=300) as reply:
             if reply.status_code != 200:
@@ -78,6 +142,8 @@ def _ask(url: str, saw: Counter[str], leaves: bool, body: dict[str, Any] = BODY)
                 return
             lines = []
             for line in reply.iter_lines():
+                if not lines and began:
+                    began.release()
                 lines.append(line)
                 if leaves and len(lines) > 1:
                     saw["left by itself"] += 1
