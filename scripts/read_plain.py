@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aurora_release import atomic, evidence
+from aurora_release.hardware import multiplies_bf16
 from aurora_release.quantize.gguf import FILE
 from aurora_release.quantize.llama_cpp import node_folder
 
@@ -36,7 +37,7 @@ asked = [tokenizer.apply_chat_template([{"role": "user", "content": text}],
          add_generation_prompt=True, return_dict=False) for text in job["prompts"]]
 found = []
 if job["generate"]:
-    model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype="auto", device_map="cpu")
+    model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=job["dtype"], device_map="cpu")
     for layer in model.modules():
         # gptqmodel would compile it in layers that are not of 4 bits
         layer.__dict__.pop("dequantize_weight", None)
@@ -95,6 +96,10 @@ def _transformers(
     folder: Path, prompts: list[str], count: int, tokens: Any = None, generate: bool = True
 ) -> dict[str, Any]:
     job = {"folder": str(folder.resolve()), "prompts": prompts, "count": count, "tokens": tokens}
+    config = json.loads((folder / "config.json").read_bytes()).get("quantization_config", {})
+    # what the evaluation computed in, on this machine
+    exact = "bfloat16" if multiplies_bf16() else "float32"
+    job["dtype"] = "auto" if config.get("quant_method") == "bitsandbytes" else exact
     # -I: neither the working folder nor PYTHONPATH is looked at
     done = subprocess.run(
         [sys.executable, "-I", "-c", PLAIN], input=json.dumps({**job, "generate": generate}),

@@ -133,5 +133,5 @@ def picture(report: Mapping[str, Any], path: Path) -> None:
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
         axes.set_title("Bits per byte, change from the source", loc="left", fontweight="bold")
-        axes.set_xlabel("percent (left is better; line: 95 % interval; dashed: the gate)")
+        axes.set_xlabel("percent; line: 95 % interval, dashed: the gate")
         axes.figure.legend(frameon=False, ncols=3, loc="outside lower center")
