@@ -37,7 +37,8 @@ asked = [tokenizer.apply_chat_template([{"role": "user", "content": text}],
          add_generation_prompt=True, return_dict=False) for text in job["prompts"]]
 found = []
 if job["generate"]:
-    model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=job["dtype"], device_map="cpu")
+    model = AutoModelForCausalLM.from_pretrained(
+        job["folder"], dtype=job["dtype"], device_map="cpu")
     for layer in model.modules():
         # gptqmodel would compile it in layers that are not of 4 bits
         layer.__dict__.pop("dequantize_weight", None)
