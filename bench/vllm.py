@@ -15,7 +15,7 @@ import httpx
 from aurora_release.errors import AuroraError
 from aurora_release.serve.server import listen
 
-_QUIET = {
+QUIET = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_NO_USAGE_STATS": "1",
@@ -43,7 +43,7 @@ class Server:
                 [*self._command, "--port", str(self.port)],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **_QUIET},
+                env={**os.environ, **QUIET},
                 start_new_session=True,
             )
         return self.process

@@ -3,8 +3,8 @@
     AURORA_VLLM=/path/to/python python -m scripts.plain_vllm FOLDER...
 
 vLLM runs in its own environment, in a process that does not have this package. Both sides compute
-in the type that the folder names; where the likeliest two tokens lie close, the last digits of a
-sum decide, so the gap between them is printed at the first difference.
+in the type that evaluation takes on this machine; where the likeliest two tokens lie close, the
+last digits of a sum decide, so the gap between them is printed at the first difference.
 """
 
 import json
@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from aurora_release.hardware import multiplies_bf16
+from bench.vllm import QUIET
 from scripts.conform import PROMPTS
 
 TOKENS = 32
@@ -22,7 +24,7 @@ PLAIN = """
 import json, sys
 from vllm import LLM, SamplingParams
 job = json.loads(sys.argv[1])
-model = LLM(job["folder"], enforce_eager=True, max_model_len=512)
+model = LLM(job["folder"], dtype=job["dtype"], enforce_eager=True, max_model_len=512)
 how = SamplingParams(temperature=0, max_tokens=job["tokens"])
 prompts = [{"prompt_token_ids": ids} for ids in job["prompts"]]
 answers = [list(model.generate([prompt], how)[0].outputs[0].token_ids) for prompt in prompts]
@@ -72,14 +74,14 @@ def _ours(folder: Path) -> tuple[Any, list[list[int]], list[list[int]]]:
 
 def _theirs(folder: Path, prompts: list[list[int]]) -> list[list[int]]:
     job = {"folder": str(folder.resolve()), "prompts": prompts, "tokens": TOKENS}
-    quiet = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    job["dtype"] = "bfloat16" if multiplies_bf16() else "float32"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [os.environ["AURORA_VLLM"], "-c", PLAIN, json.dumps(job)],
         capture_output=True,
         text=True,
         cwd="/",
-        env={**environment, **quiet},
+        env={**environment, **QUIET, "VLLM_LOGGING_LEVEL": "ERROR"},
         check=False,
     )
     if done.returncode:
