@@ -86,14 +86,21 @@ def _engine(folder: Path, scratch: Path) -> dict[str, Any]:
     subprocess.run([sys.executable, "-m", "aurora_release", *make, "--out", gguf], check=True)
     command = ["-m", "aurora_release", "serve", str(gguf), "--port"]
     with tiny.served(command, scratch / "llama") as (url, process):
-        (child,) = Path(f"/proc/{process}/task/{process}/children").read_text("ascii").split()
+        keeper = _children(process)[0]
         found = {
-            "the engine's process is killed in the middle of answers": _struck(url, int(child)),
+            "the engine's process is killed in the middle of answers": _struck(
+                url, _children(keeper)[0]
+            ),
             "… and asked at once": _many(url, 8, 0),
         }
         while httpx.get(f"{url}/health/ready").status_code != 200:
             time.sleep(0.1)
         return found | {"… and once it is ready again": _many(url, 8, 0)}
+
+
+def _children(process: int) -> list[int]:
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text("ascii").split()]
 
 
 def _struck(url: str, process: int, before: bool = False) -> dict[str, Any]:

@@ -3,8 +3,9 @@
     AURORA_VLLM=/path/to/python python -m scripts.plain_vllm FOLDER...
 
 vLLM runs in its own environment, in a process that does not have this package. Both sides compute
-in the type that evaluation takes on this machine; where the likeliest two tokens lie close, the
-last digits of a sum decide, so the gap between them is printed at the first difference.
+in the type that evaluation takes on this machine, save that vLLM has no float32 for GPTQ. Where the
+likeliest two tokens lie close, the last digits of a sum decide, so the gap between them is printed
+at the first difference.
 """
 
 import json
@@ -74,7 +75,9 @@ def _ours(folder: Path) -> tuple[Any, list[list[int]], list[list[int]]]:
 
 def _theirs(folder: Path, prompts: list[list[int]]) -> list[list[int]]:
     job = {"folder": str(folder.resolve()), "prompts": prompts, "tokens": TOKENS}
-    job["dtype"] = "bfloat16" if multiplies_bf16() else "float32"
+    config = json.loads((folder / "config.json").read_bytes())
+    short = multiplies_bf16() or "quantization_config" in config
+    job["dtype"] = "bfloat16" if short else "float32"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [os.environ["AURORA_VLLM"], "-c", PLAIN, json.dumps(job)],

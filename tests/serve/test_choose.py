@@ -92,3 +92,17 @@ def test_what_a_child_started_ends_when_this_process_is_killed() -> None:
         parent.wait()
         # every process that holds the pipe is gone once it ends
         assert output.read() == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills with the parent")
+def test_a_command_ends_when_its_keeper_is_killed() -> None:
+    command = [sys.executable, "-c", "import time; print('started', flush=True); time.sleep(600)"]
+    kept = subprocess.Popen(
+        [sys.executable, keeper.__file__, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert kept.stdin is not None and kept.stdout is not None
+    with kept.stdin, kept.stdout as output:
+        assert output.readline() == b"started\n"
+        kept.kill()
+        kept.wait()
+        assert output.read() == b""

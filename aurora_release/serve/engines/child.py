@@ -29,6 +29,7 @@ _LINES = 30
 """Of what a child wrote last, kept for the message about its end."""
 
 _CHECK_SECONDS = 0.2
+_PATIENCE_SECONDS = 8.0
 
 Command = Callable[[Path], Sequence[str]]
 """Given the path of the socket to listen on, what to run."""
@@ -56,7 +57,7 @@ class Child:
 
     def last_words(self) -> str:
         """Return the last lines it wrote, once it has ended."""
-        self._reader.join()
+        self._reader.join(_PATIENCE_SECONDS)
         return "\n".join(self._said)
 
     def stop(self) -> None:
@@ -64,7 +65,8 @@ class Child:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
-        self._reader.join()
+        # a killed keeper may leave somebody behind who holds the other end
+        self._reader.join(_PATIENCE_SECONDS)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
