@@ -50,7 +50,8 @@ class Admission:
         if most_tokens is None:
             most_tokens = _ROUNDS * slots * self._engine.facts.max_total_tokens
         too_many = self.answers + len(tokens) - slots - self._most_waiting
-        too_long = self.tokens + sum(tokens) - most_tokens
+        # an engine that is down has no slots, and says so itself: that is not the client's doing
+        too_long = self.tokens + sum(tokens) - most_tokens if slots else 0
         # an empty server takes whatever one request may ask for
         if self.answers and (too_many > 0 or too_long > 0):
             raise self.refusal(too_many, too_long)

@@ -53,6 +53,15 @@ def test_answers_and_tokens_are_both_counted():
     admission.enter([1000], None)
 
 
+def test_an_engine_that_is_down_is_asked_and_refuses_itself():
+    engine = Idle()
+    engine.stats = lambda: EngineStats(False, 0, 0, 0)
+    admission = Admission(engine, most_waiting=8, most_tokens=None)
+    for _ in range(8):
+        admission.enter([50], None)
+    refusal(admission, 50)
+
+
 def test_retry_after_follows_the_pace_of_the_last_minute():
     clock = Clock()
     admission = Admission(Idle(), most_waiting=0, most_tokens=None, clock=clock)
