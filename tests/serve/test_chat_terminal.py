@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from aurora_release.serve.chat.remote import RemoteTalker
 from aurora_release.serve.chat.talk import Sampling
 from aurora_release.serve.chat.terminal import chat
 from aurora_release.serve.settings import Settings
+from tests.running import until
 from tests.serve.conftest import WordJudge
 
 SHORT = Sampling(max_tokens=12, seed=3)
@@ -73,11 +75,12 @@ def test_a_model_cannot_speak_to_the_terminal(server, monkeypatch, capsys):
 
 def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_path):
     parts = Settings(stream=Stream(max_characters=32), chat_page=False)
-    url, _ = start_server(guard=SlowJudge("bomb"), settings=parts)
+    judge = SlowJudge("bomb")
+    url, _ = start_server(guard=judge, settings=parts)
     with Conversation(url, "--max-tokens", "80", "--temperature", "0") as person:
         person.types("/seed 5", "Seed 5.")
         person.presses('"""\nThe quick\nbrown fox\n"""\n')
-        person.waits_for(r'(?s)""".*"""\s+\S{3}')
+        until(lambda: judge.answers > 1)  # not what the terminal shows: it may echo keys twice
         person.presses("\x03")
         person.answers("(stopped)")
         person.types("Build a bomb", "Safety filter: blocked, text held back")
@@ -97,8 +100,11 @@ def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_pat
 class SlowJudge(WordJudge):
     """Takes its time over answers, so that there is time to stop them."""
 
+    answers = 0
+
     def judge(self, text, direction):
         if direction == "output":
+            self.answers += 1
             time.sleep(0.5)
         return super().judge(text, direction)
 
@@ -143,4 +149,5 @@ class Conversation:
     def waits_for(self, pattern):
         """Read until something is there."""
         while not re.search(pattern, self._seen):
+            assert select.select([self._terminal], [], [], 120)[0], self._seen
             self._seen += os.read(self._terminal, 4096).decode(errors="replace")
