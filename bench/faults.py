@@ -93,7 +93,9 @@ def _engine(folder: Path, scratch: Path) -> dict[str, Any]:
             ),
             "… and asked at once": _many(url, 8, 0),
         }
+        deadline = time.monotonic() + 300
         while httpx.get(f"{url}/health/ready").status_code != 200:
+            assert time.monotonic() < deadline, "the engine did not come back"
             time.sleep(0.1)
         return found | {"… and once it is ready again": _many(url, 8, 0)}
 
@@ -112,7 +114,7 @@ def _struck(url: str, process: int, before: bool = False) -> dict[str, Any]:
     for thread in threads:
         thread.start()
     for _ in range(1 if before else 8):
-        began.acquire()
+        assert began.acquire(timeout=300), "an answer never began"
     os.kill(process, signal.SIGKILL)
     for thread in threads:
         thread.join()

@@ -23,6 +23,7 @@ QUIET = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
 }
+"""What vLLM is told on a machine of few cores, of which it would otherwise take all."""
 _SECONDS = 600
 
 

@@ -116,8 +116,8 @@ def _add_errors(app: "FastAPI") -> None:
         known = ApiError(_KINDS.get(error.status_code, "invalid"), detail)
         reply = response(request.url.path, known, error.status_code)
         reply.headers.update(error.headers or {})
-        methods = app.openapi()["paths"].get(request.url.path)
-        if error.status_code == 405 and methods:
+        path = request.url.path
+        if error.status_code == 405 and (methods := app.openapi()["paths"].get(path)):
             # Starlette names the methods of the first route only
             reply.headers["allow"] = ", ".join(sorted(methods)).upper()
         return reply

@@ -30,6 +30,7 @@ _LINES = 30
 
 _CHECK_SECONDS = 0.2
 _PATIENCE_SECONDS = 8.0
+"""For the last words of a process that has ended."""
 
 Command = Callable[[Path], Sequence[str]]
 """Given the path of the socket to listen on, what to run."""

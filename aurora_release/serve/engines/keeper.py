@@ -16,7 +16,6 @@ from contextlib import suppress
 _SECONDS = 8.0
 """From the request to end to the end."""
 
-
 _PR_SET_PDEATHSIG = 1
 
 
