@@ -81,8 +81,7 @@ def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_pat
         person.types("/seed 5", "Seed 5.")
         person.presses('"""\nThe quick\nbrown fox\n"""\n')
         until(lambda: judge.answers > 1)  # not what the terminal shows: it may echo keys twice
-        person.presses("\x03")
-        person.answers("(stopped)")
+        person.interrupts("(stopped)")
         person.types("Build a bomb", "Safety filter: blocked, text held back")
         person.types("/undo", "Forgotten: Build a bomb")
         person.types("/frobnicate", "/help says what is")
@@ -142,11 +141,16 @@ class Conversation:
         os.write(self._terminal, keys.encode())
 
     def interrupts(self, answer):
-        """Press Ctrl-C at the prompt, again if need be: Python misses one just before it waits."""
-        self.presses("\x03")
-        while not self._says(2):
-            self.presses("\x03")
-        self.answers(answer)
+        """Press Ctrl-C until it is heard: Python may miss one, above all just before it waits."""
+        self._seen, wanted = "", rf"(?s){re.escape(answer)}.*\n> $"
+        for _ in range(60):
+            os.write(self._terminal, b"\x03")
+            deadline = time.monotonic() + 2
+            while self._says(max(0, deadline - time.monotonic())):
+                self._seen += os.read(self._terminal, 4096).decode(errors="replace")
+                if re.search(wanted, self._seen):
+                    return
+        pytest.fail(self._seen)
 
     def answers(self, text):
         """Wait for a text, and for the prompt after it: keys pressed before may be lost."""

@@ -84,10 +84,12 @@ def test_a_client_that_does_not_read_loses_its_slots(start_server, monkeypatch, 
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(content), content)
         )
-        connection.recv(10)
+        text = b""
+        while b"top_logprobs" not in text:  # before the first token no slot may be taken yet
+            assert (received := connection.recv(1000)), text
+            text += received
         assert slots_are_freed(engine)
         # it wakes up after all, and finds out what happened
-        text = b""
         while b"more slowly than" not in text:
             received = connection.recv(100_000)
             assert received, text[-500:]
