@@ -1,11 +1,14 @@
+import fcntl
 import io
 import json
 import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -80,8 +83,9 @@ def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_pat
     with Conversation(url, "--max-tokens", "80", "--temperature", "0") as person:
         person.types("/seed 5", "Seed 5.")
         person.presses('"""\nThe quick\nbrown fox\n"""\n')
-        until(lambda: judge.answers > 1)  # not what the terminal shows: it may echo keys twice
-        person.interrupts("(stopped)")
+        until(lambda: judge.answers > 1)
+        person.presses("\x03")
+        person.answers("(stopped)")
         person.types("Build a bomb", "Safety filter: blocked, text held back")
         person.types("/undo", "Forgotten: Build a bomb")
         person.types("/frobnicate", "/help says what is")
@@ -107,6 +111,12 @@ class SlowJudge(WordJudge):
         return super().judge(text, direction)
 
 
+def _as_in_a_terminal():
+    """Take the terminal, and hear Ctrl-C even where the tests run in the background, deaf to it."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Conversation:
     """`aurora chat` in a terminal of its own."""
 
@@ -116,8 +126,7 @@ class Conversation:
         command = [sys.executable, "-m", "aurora_release", "chat", *arguments]
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
-            env={**os.environ, "TERM": "dumb"},
+            preexec_fn=_as_in_a_terminal, env={**os.environ, "TERM": "dumb"},
         )  # fmt: skip
         os.close(theirs)
 
@@ -141,16 +150,13 @@ class Conversation:
         os.write(self._terminal, keys.encode())
 
     def interrupts(self, answer):
-        """Press Ctrl-C until it is heard: Python may miss one, above all just before it waits."""
-        self._seen, wanted = "", rf"(?s){re.escape(answer)}.*\n> $"
-        for _ in range(60):
-            os.write(self._terminal, b"\x03")
-            deadline = time.monotonic() + 2
-            while self._says(max(0, deadline - time.monotonic())):
-                self._seen += os.read(self._terminal, 4096).decode(errors="replace")
-                if re.search(wanted, self._seen):
-                    return
-        pytest.fail(self._seen)
+        """Press Ctrl-C at the prompt, again if need be: Python misses one just before it waits."""
+        self.presses("\x03")
+        for _ in range(30):
+            if self._says(2):
+                break
+            self.presses("\x03")
+        self.answers(answer)
 
     def answers(self, text):
         """Wait for a text, and for the prompt after it: keys pressed before may be lost."""

@@ -183,9 +183,6 @@ class Terminal:
         written = ""
         async with aclosing(self._talker.answer(turns, self._sampling)) as growing:
             async for now in growing:
-                if (task := asyncio.current_task()) and task.cancelling():
-                    # a library on the way took Ctrl-C for itself
-                    raise asyncio.CancelledError
                 exchange.answer = now
                 if not now.text.startswith(written):  # a refusal takes the place of the answer
                     sys.stdout.write("\n\n")
