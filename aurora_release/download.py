@@ -67,22 +67,34 @@ def model(text: str) -> Path:
 
 def _fetch(found: Reference, only: Sequence[str] | None, without: Sequence[str]) -> Path:
     """Return the folder of a repository's commit below HF_HOME, downloaded as far as it is new."""
-    revision = found.revision or "main"
-    with hub_errors(f"{found.name}@{revision} is no folder here, and cannot be fetched"):
-        from huggingface_hub import HfApi, constants
+    what = f"{found.name}@{found.revision or 'main'} is no folder here, and cannot be fetched"
+    with hub_errors(what):
+        from httpx2 import ReadError, RemoteProtocolError, WriteError
 
-        api, commit = HfApi(), revision
-        if not _COMMIT.fullmatch(revision):
-            commit = str(api.repo_info(found.name, revision=revision).sha)
-        folder = Path(constants.HF_HOME) / "aurora" / f"{found.name}@{commit[:12]}"
-        log.info("%s@%s is commit %s, in %s", found.name, revision, commit, folder)
-        api.snapshot_download(
-            found.name,
-            revision=commit,
-            local_dir=folder,
-            allow_patterns=only if only is None else list(only),
-            ignore_patterns=list(without),
-        )
+        try:
+            return _download(found, only, without)
+        except (ReadError, RemoteProtocolError, WriteError) as error:
+            # a server may close a connection that lay idle just as we use it; what came is kept
+            log.info("the connection broke (%s): once more", reason(error))
+            return _download(found, only, without)
+
+
+def _download(found: Reference, only: Sequence[str] | None, without: Sequence[str]) -> Path:
+    from huggingface_hub import HfApi, constants
+
+    api = HfApi()
+    commit = revision = found.revision or "main"
+    if not _COMMIT.fullmatch(revision):
+        commit = str(api.repo_info(found.name, revision=revision).sha)
+    folder = Path(constants.HF_HOME) / "aurora" / f"{found.name}@{commit[:12]}"
+    log.info("%s@%s is commit %s, in %s", found.name, revision, commit, folder)
+    api.snapshot_download(
+        found.name,
+        revision=commit,
+        local_dir=folder,
+        allow_patterns=only if only is None else list(only),
+        ignore_patterns=list(without),
+    )
     return folder
 
 

@@ -72,3 +72,16 @@ def test_an_interrupted_download_is_named_and_goes_on(
         download.release("org/small")
     hub.faults.clear()
     assert (download.release("org/small") / "SHA256SUMS").is_file()
+
+
+@pytest.mark.parametrize("call", ["GET /api/models", "GET /org/small/resolve"])
+def test_a_connection_that_breaks_once_is_not_the_end(
+    call: str, hub: StandIn, released: Path
+) -> None:
+    publish(released, Target("org/small"))
+    hub.fail(call, "drop")
+    assert (download.release("org/small") / "SHA256SUMS").is_file()
+    hub.fail("GET /api/models", "drop", times=9)
+    with pytest.raises(AuroraError, match="cannot be fetched: "):
+        download.release("org/small")
+    hub.faults.clear()
