@@ -43,6 +43,7 @@ fix: setup
 
 bench: setup
 	$(RUN) bench
+	$(RUN) bench.page
 
 docs: setup
 	$(RUN) scripts.build_docs

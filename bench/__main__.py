@@ -1,4 +1,4 @@
-"""`python -m bench [NAME]`: run one question, or all, and keep the answers as JSON."""
+"""`python -m bench [NAME]`: run one question, or an hour of them, and keep the answers as JSON."""
 
 import json
 import platform
@@ -16,8 +16,10 @@ from bench import (
     guards,
     load,
     memory,
+    nodes,
     quantize,
     quantize_memory,
+    ranks,
     replicas,
     safety_classifier,
     seek,
@@ -36,8 +38,10 @@ QUESTIONS = {
     "guards": guards.measure,
     "load": load.measure,
     "memory": memory.measure,
+    "nodes": nodes.measure,
     "quantize": quantize.measure,
     "quantize-memory": quantize_memory.measure,
+    "ranks": ranks.measure,
     "replicas": replicas.measure,
     "safety-classifier": safety_classifier.measure,
     "seek": seek.measure,
@@ -48,6 +52,9 @@ QUESTIONS = {
     "verify": verify.measure,
 }
 
+HOUR = ("ranks", "data", "seek", "train", "filter", "quantize", "quantize-memory", "verify")
+"""What a fresh clone answers by itself on two cores; the others need peers, sets, root or a GPU."""
+
 
 def main() -> None:
     """Measure, print and write bench/results/<device>/<name>.json."""
@@ -55,7 +62,7 @@ def main() -> None:
     device = str(machine["accelerator"] or machine["processor"] or platform.machine())
     folder = Path(__file__).parent / "results" / "-".join(device.replace("(R)", "").split()).lower()
     folder.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[1:] or QUESTIONS:
+    for name in sys.argv[1:] or HOUR:
         answer = {"question": name, "machine": machine, **QUESTIONS[name]()}
         text = json.dumps(answer, indent=1, sort_keys=True, ensure_ascii=False)
         atomic.write_text(folder / f"{name}.json", text + "\n")

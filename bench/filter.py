@@ -15,16 +15,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aurora_release import chain
+from aurora_release.hardware import multiplies_bf16
+from aurora_release.safety.classifier import encoder, pieces
+from aurora_release.safety.disguise import readings
 from aurora_release.safety.guard import Guard, Verdict
 from aurora_release.safety.policy import Stream
-from aurora_release.safety.stream import TEXT, StreamFilter, worst
+from aurora_release.safety.stream import TEXT, StreamFilter
 from aurora_release.serve.audit import AuditLog
 from aurora_release.serve.settings import Settings
 from aurora_release.shipped import shipped
@@ -110,6 +113,7 @@ def measure() -> dict[str, Any]:
     return {
         "what": " ".join(str(__doc__).split("\n\n")[1].split()),
         "window_ms_idle": _idle(dict.fromkeys(texts)),
+        "window_floor": _floor(dict.fromkeys(texts)),
         "streams": {str(streams): _compared(found, streams) for streams in STREAMS},
         "tokens_per_answer": TOKENS,
         "rounds": ROUNDS,
@@ -167,16 +171,61 @@ def _idle(texts: Sequence[str] | dict[str, None]) -> dict[str, Any]:
     guard.judge("The first call loads what is loaded late.", "output")
     windows: list[float] = []
     cpu: list[float] = []
+    for views in _windows(texts, guard):
+        began, used = time.perf_counter(), time.process_time()
+        guard.judge_many(views, "output")
+        windows.append(1000 * (time.perf_counter() - began))
+        cpu.append(1000 * (time.process_time() - used))
+    return {"wall": _spread(windows), "cpu": _spread(cpu)}
+
+
+def _windows(texts: Iterable[str], guard: Guard) -> Iterator[tuple[str, ...]]:
+    """Yield what is judged at once, window by window, of answers of which nothing is blocked."""
     for text in texts:
         outlet = StreamFilter(guard.policy.stream.model_copy(update={"mode": "flag"}))
         outlet.feed(TEXT, text)
         outlet.finish()
         while segment := outlet.segment():
-            began, used = time.perf_counter(), time.process_time()
-            outlet.settle(worst(guard.judge_many(segment.views, "output")))
-            windows.append(1000 * (time.perf_counter() - began))
-            cpu.append(1000 * (time.process_time() - used))
-    return {"wall": _spread(windows), "cpu": _spread(cpu)}
+            yield segment.views
+            outlet.settle(Verdict("allow", language="en"))
+
+
+def _floor(texts: Iterable[str]) -> dict[str, Any]:
+    """Return what a window multiplies, how fast this machine multiplies, and so its least time.
+
+    Counted are the products with weights of the encoder, two operations each; the speed is that of
+    one large product, which those of a window, a few dozen rows, do not reach.
+    """
+    model = encoder()
+    size = model.packed
+    weights = size.layers * (4 * size.width**2 + 2 * size.width * size.inner)
+    guard = Guard.load(shipped(POLICY))
+    tokens = [
+        sum(len(model.tokens(part)) for view in views
+            for reading in readings(view, model.spaced) for part in pieces(reading, "output"))
+        for views in _windows(texts, guard)
+    ]  # fmt: skip
+    speed = _multiplies()
+    least = [1000 * 2 * weights * count / speed for count in tokens]
+    return {
+        "tokens": _spread(tokens),
+        "gflop": _spread([2e-9 * weights * count for count in tokens]),
+        "gflop_per_second_of_a_large_product": speed / 1e9,
+        "least_ms": _spread(least),
+    }
+
+
+def _multiplies() -> float:
+    """Return the operations a second of a large matrix product in the encoder's precision."""
+    import torch
+
+    kind = torch.bfloat16 if multiplies_bf16() else torch.float32
+    one, seconds = torch.randn(2048, 2048).to(kind), []
+    for _ in range(7):
+        began = time.perf_counter()
+        one @ one
+        seconds.append(time.perf_counter() - began)
+    return 2 * 2048**3 / statistics.median(seconds)
 
 
 def _wave(url: str, audit: Path, process: int, streams: int) -> Load:

@@ -5,7 +5,6 @@ again as soon as it has its answer, for a minute, and waits for the last one: st
 answers of at most 32 tokens; no two questions are the same. `aurora` is `aurora serve` with the
 filter on, in the mode `flag`: it does all of the work, and no false alarm shortens an answer. It
 gives text out by the sentence, so its first text and its gaps are those of sentences.
-`python -m bench.load` prints the table of what was kept.
 """
 
 import asyncio
@@ -142,14 +141,18 @@ def _spread(seconds: list[float]) -> dict[str, float]:
 
 async def _together(url: str, model: str, streams: int, seconds: float) -> list[Seen]:
     numbers, over, seen = count(), time.perf_counter() + seconds, list[Seen]()
-    limits = httpx.Limits(max_connections=None)
+    # a connection for each request: servers differ in when they close one that was used before
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=url, timeout=900, limits=limits) as client:
 
         async def ask() -> None:
             while time.perf_counter() < over:
                 number = next(numbers)
                 question = f"{QUESTIONS[number % len(QUESTIONS)]} ({number})"
-                seen.append(await _answer(client, model, question))
+                try:
+                    seen.append(await _answer(client, model, question))
+                except httpx.HTTPError as error:
+                    seen.append(Seen(type(error).__name__))
 
         await asyncio.gather(*(ask() for _ in range(streams)))
     return seen
@@ -181,8 +184,12 @@ async def _answer(client: httpx.AsyncClient, model: str, question: str) -> Seen:
                 if choice["delta"].get("content"):
                     answer.arrived.append(time.perf_counter())
                 ends += choice.get("finish_reason") is not None
-    once = ends == 1 and answer.arrived and answer.tokens
-    answer.outcome = "whole" if once else f"{ends} ends"
+    if ends != 1:
+        answer.outcome = f"{ends} ends"
+    elif not answer.tokens:
+        answer.outcome = "refused"
+    else:
+        answer.outcome = "whole" if answer.arrived else "empty"
     return answer
 
 
@@ -202,8 +209,3 @@ def table(kept: dict[str, Any]) -> str:
                 f"| {outcomes} |"
             )
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    kept = Path(__file__).parent / "results" / "amd-epyc" / "load.json"
-    sys.stdout.write(table(json.loads(kept.read_bytes())))

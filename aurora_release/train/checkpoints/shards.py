@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aurora_release.errors import AuroraError
 from aurora_release.train.checkpoints.fragments import Fragment, Owned, owned, prepare, refresh
-from aurora_release.train.engine import rank
+from aurora_release.train.engine import rank, world_size
 
 WEIGHT = "weight"
 _MAP = "step and fragments"
@@ -66,13 +66,17 @@ def restore_chance(folder: Path) -> None:
 
 
 class Files:
-    """The files of all ranks, opened as they are needed, this rank's own first."""
+    """The files of all ranks, opened as they are needed, the likeliest first."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
-        paths = sorted(folder.glob("rank-*.safetensors"))
-        self._paths = sorted(paths, key=lambda path: path.name != _file(rank()))
+        self._paths = nearest(sorted(folder.glob("rank-*.safetensors")))
         self._stack = stack
         self._open: list[tuple[Any, dict[str, list[Fragment]]]] = []
+
+    @property
+    def opened(self) -> int:
+        """How many files were needed so far."""
+        return len(self._open)
 
     def about(self) -> tuple[list[str], float]:
         """Return the kinds of moments, and how many steps the optimizer had taken."""
@@ -111,6 +115,20 @@ class Files:
                 places.setdefault(row[0], []).append(Fragment(*row))
             self._open.append((file, places))
             yield file, places
+
+
+def nearest(paths: list[Path]) -> list[Path]:
+    """Return the files of all ranks, ordered by where this rank's share of everything begins.
+
+    Ranks own equal shares in their order, so another number of ranks finds its own in a few files.
+    Rank 0's comes second: what ranks replicate is there alone.
+    """
+    here = rank() * len(paths) // world_size()
+    return [paths[at] for at in sorted(range(len(paths)), key=lambda at: _turn(at, here))]
+
+
+def _turn(at: int, here: int) -> tuple[bool, bool, int]:
+    return at != here, at != 0, abs(at - here)
 
 
 def _make_room(

@@ -3,12 +3,14 @@
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from aurora_release import atomic
 from aurora_release.errors import AuroraError, Interrupted
 from aurora_release.recipe import Train, TrainStage
 from aurora_release.run import Job
+from aurora_release.train.launch import pulse
 
 log = logging.getLogger(__name__)
 
@@ -84,16 +87,22 @@ def train(job: Job, stage: TrainStage, source: Path, launch: Launch) -> dict[str
     folder = job.folder / FOLDER
     folder.mkdir()
     path = folder / "job.json"
-    atomic.write_text(path, json.dumps(_order(job, stage, source)))
+    # a name of its own: ranks of an earlier launch do not take this one's for theirs
+    mine = folder / f"{uuid.uuid4().hex}.pulse"
+    mine.touch()
+    atomic.write_text(
+        path, json.dumps({**_order(job, stage, source), "pulse": str(mine.absolute())})
+    )
     with (folder / "launcher.log").open("w", encoding="utf-8") as said:
         process = subprocess.Popen(
             command(launch, path), stdout=said, stderr=said, stdin=subprocess.DEVNULL,
-            env=_environment(launch), start_new_session=True,
+            env=_environment(launch, folder), start_new_session=True,
         )  # fmt: skip
         try:
             with _stop_requests(folder):
-                gone = _watch(process, folder, launch.ranks)
+                gone = _watch(process, folder, launch.ranks, mine)
         finally:
+            mine.unlink(missing_ok=True)
             _end(process)
     measured = _outcome(job, stage, launch.ranks, gone)
     shutil.rmtree(folder)
@@ -144,10 +153,12 @@ def _order(job: Job, stage: TrainStage, source: Path) -> dict[str, Any]:
     }
 
 
-def _environment(launch: Launch) -> dict[str, str]:
+def _environment(launch: Launch, folder: Path) -> dict[str, str]:
     """Return the environment of the ranks: cores are shared out, Slurm's first node is met at."""
     each = launch.ranks // launch.nodes
     found = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // each)), **os.environ}
+    if launch.nodes > 1 and launch.how == "deepspeed" and "DS_ENV_FILE" not in found:
+        found["DS_ENV_FILE"] = str(_travelling(found, folder).absolute())
     if launch.how == "slurm":
         names = subprocess.run(
             ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
@@ -158,8 +169,30 @@ def _environment(launch: Launch) -> dict[str, str]:
     return found
 
 
-def _watch(process: "subprocess.Popen[bytes]", folder: Path, ranks: int) -> list[int]:
+_TRAVELS = ("OMP_", "GOMP_", "HF_", "GLOO_", "DS_", "AURORA_", "TRANSFORMERS_")
+
+
+def _travelling(environment: dict[str, str], folder: Path) -> Path:
+    """Write what DeepSpeed is to set on every machine; by itself it takes hardly anything along.
+
+    Threads decide the bits of a step, so they are the same everywhere. The user's own file counts
+    too, and last.
+    """
+    lines = [
+        f"{name}={shlex.quote(value)}\n"
+        for name, value in sorted(environment.items()) if name.startswith(_TRAVELS)
+    ]  # fmt: skip
+    own = (Path.home() / ".deepspeed_env", Path(".deepspeed_env"))
+    lines += [path.read_text(encoding="utf-8") for path in own if path.is_file()]
+    path = folder / "environment"
+    atomic.write_text(path, "".join(lines))
+    return path
+
+
+def _watch(process: "subprocess.Popen[bytes]", folder: Path, ranks: int, mine: Path) -> list[int]:
     """Pass on rank 0's lines until all ranks ended, or one failed and the rest had time.
+
+    `mine` is touched all the while: ranks on other machines end when it stays still.
 
     Returns the ranks that had died without a word when the first failure was seen.
     """
@@ -169,22 +202,24 @@ def _watch(process: "subprocess.Popen[bytes]", folder: Path, ranks: int) -> list
     with progress.open(encoding="utf-8") as lines:
         while process.poll() is None:
             _forward(lines)
+            pulse.beat(mine)
             if failed_at is None:
-                gone = _gone(folder, ranks)
+                gone = _gone(folder, ranks, mine)
                 if gone or any(entry.get("state") == "failed" for entry in _all(folder, ranks)):
                     failed_at = time.monotonic()
             elif time.monotonic() - failed_at > _GRACE:
                 break
             time.sleep(0.2)
         _forward(lines)
-    return gone or _gone(folder, ranks)
+    return gone or _gone(folder, ranks, mine)
 
 
-def _gone(folder: Path, ranks: int) -> list[int]:
-    """Return the ranks on this machine that run no more and did not say so."""
+def _gone(folder: Path, ranks: int, mine: Path) -> list[int]:
+    """Return the ranks that run no more, or are not heard of any more, and did not say so."""
     return [
         number for number, entry in enumerate(_all(folder, ranks))
-        if entry.get("state") == "running" and not _alive(entry)
+        if entry.get("state") == "running"
+        and (not _alive(entry) or _unheard(entry, status(folder, number), mine))
     ]  # fmt: skip
 
 
@@ -212,7 +247,7 @@ def _outcome(job: Job, stage: TrainStage, ranks: int, gone: list[int]) -> dict[s
         return dict(found[0]["measured"])
     if found[0].get("state") == "stopped":
         raise Interrupted(found[0]["message"])
-    number, message = _first_failure(found, gone)
+    number, message = first_failure(found, gone)
     lines = "" if found[number].get("mendable") else _last_lines(folder, number)
     saved = sorted((job.folder / "checkpoints").glob("step-?????????"))
     kept = f"goes on from {saved[-1].name}" if saved else "begins again: no checkpoint yet"
@@ -222,17 +257,32 @@ def _outcome(job: Job, stage: TrainStage, ranks: int, gone: list[int]) -> dict[s
     )
 
 
-def _first_failure(found: list[dict[str, Any]], gone: list[int]) -> tuple[int, str]:
+def first_failure(found: list[dict[str, Any]], gone: list[int]) -> tuple[int, str]:
     """Return the rank that failed first and its message; a killed one could not say a word."""
     failed = sorted(
         (number for number, entry in enumerate(found) if entry.get("state") == "failed"),
         key=lambda number: (not found[number]["own"], found[number]["at"]),
     )
-    if gone and not (failed and found[failed[0]]["own"]):
-        return gone[0], "It ended without a word: killed from outside, or out of memory."
+    lost = gone or [n for n, entry in enumerate(found) if failed and _elsewhere(entry)]
+    if lost and not (failed and found[failed[0]]["own"]):
+        return lost[0], _without_a_word(found[lost[0]])
     if failed:
         return failed[0], str(found[failed[0]]["message"])
     return 0, "It did not start, or did not end in time."
+
+
+def _elsewhere(entry: dict[str, Any]) -> bool:
+    """Return whether a rank on another machine has not said how it ended."""
+    return entry.get("state") == "running" and entry["host"] != socket.gethostname()
+
+
+def _without_a_word(entry: dict[str, Any]) -> str:
+    if _elsewhere(entry):
+        return (
+            f"It ran on {entry['host']} and is not heard of any more: ended, out of memory, or "
+            "the machine is gone. Without that machine, give fewer --nodes and the same --ranks."
+        )
+    return "It ended without a word: killed from outside, or out of memory."
 
 
 def _all(folder: Path, ranks: int) -> list[dict[str, Any]]:
@@ -268,6 +318,11 @@ def _await_gone(folder: Path, patience: float = 30.0) -> None:
 def _alive(entry: dict[str, Any]) -> bool:
     """Return whether a rank's process may be there: on another machine nobody can tell."""
     return entry["host"] != socket.gethostname() or Path(f"/proc/{entry['pid']}").exists()
+
+
+def _unheard(entry: dict[str, Any], path: Path, mine: Path) -> bool:
+    """Return whether a rank on another machine has given no sign of life for long."""
+    return entry["host"] != socket.gethostname() and pulse.silent(path, mine)
 
 
 def _free_port() -> int:

@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from aurora_release import atomic
 from aurora_release import log as logs
 from aurora_release.errors import AuroraError, Interrupted
+from aurora_release.train.launch import pulse
 from aurora_release.train.launch.launcher import FOLDER, PROGRESS, status
 
 
@@ -27,8 +29,8 @@ def main(path: Path) -> None:
     _speak_into(folder, number)
     # a first SIGTERM is a wish to stop after the step (the loop's); more of them change nothing
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _follow(*order["parent"])
     _say(folder, number, state="running")
+    _follow(*order["parent"], Path(order["pulse"]), status(folder, number))
     try:
         measured = _train(order)
         _say(folder, number, state="done", measured=measured if number == 0 else None)
@@ -96,13 +98,26 @@ def _speak_into(folder: Path, number: int) -> None:
         logging.getLogger("aurora_release").addHandler(handler)
 
 
-def _follow(host: str, parent: int) -> None:
-    """End this process when its launcher or the one that ordered it is gone, however they ended."""
+def _follow(host: str, parent: int, theirs: Path, mine: Path) -> None:
+    """Give signs of life, and end this process when its launcher, or who ordered it, is gone.
 
+    Who ordered it is a process on its own machine, and signs of life in `theirs` elsewhere.
+    """
     launcher, here = os.getppid(), host == socket.gethostname()
 
+    def ordered() -> bool:
+        if here:
+            return Path(f"/proc/{parent}").exists()
+        with suppress(FileNotFoundError):
+            return not pulse.silent(theirs, mine)
+        return False
+
     def watch() -> None:
-        while os.getppid() == launcher and (not here or Path(f"/proc/{parent}").exists()):
+        beaten = 0.0
+        while os.getppid() == launcher and ordered():
+            if time.monotonic() - beaten > pulse.BEAT:
+                pulse.beat(mine)
+                beaten = time.monotonic()
             time.sleep(0.5)
         os._exit(1)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aurora_release.errors import AuroraError
-from aurora_release.train.launch.launcher import Launch, command
+from aurora_release.train.launch.launcher import Launch, command, first_failure
 from aurora_release.train.launch.slurm import write
 
 PATIENCE = 240
@@ -128,3 +128,15 @@ def test_batch_that_does_not_divide_is_refused_before_anything_starts(
     with pytest.raises(AuroraError, match=r"global_batch is 4: .*2, times 3 ranks"):
         chain.train(str(tiny_recipe), (), tmp_path, None, Launch("torchrun", 3))
     assert not (tmp_path / "tiny").exists()
+
+
+def test_machine_that_is_lost_is_named_and_not_the_rank_that_noticed() -> None:
+    noticed = {"state": "failed", "own": False, "at": 9.0, "message": "Connection closed by peer"}
+    lost = {"state": "running", "host": "node-b", "at": 1.0}
+    number, message = first_failure([noticed, lost], [])
+    assert number == 1
+    assert "It ran on node-b and is not heard of any more" in message
+    assert "fewer --nodes and the same --ranks" in message
+
+    mistake = {"state": "failed", "own": True, "at": 8.0, "message": "train.zero: no such file"}
+    assert first_failure([mistake, lost], []) == (0, "train.zero: no such file")
