@@ -21,12 +21,12 @@ from typing import Any
 from aurora_release.errors import AuroraError
 from aurora_release.evidence import sha256_file
 
-RECIPE, STAGE, STEPS, EVERY = "aurora-m-twin", "cap", 60, 10
+RECIPE, STAGE, STEPS, EVERY = "aurora-m-twin", "cap", 24, 6
 PATIENCE = 600
 _NODES = ("aurora-1", "aurora-2")
 _ADDRESSES = ("10.77.0.1", "10.77.0.2")
 _PYTHON = [sys.executable, "-m", "aurora_release"]
-_TOKENS = STEPS * 16 * 256
+_TOKENS = STEPS * 8 * 256
 
 
 def measure() -> dict[str, Any]:
@@ -83,7 +83,7 @@ class _Run:
         shutil.copytree(scratch / "data", self._runs)
         self._stage = self._runs / RECIPE / f"{STAGE}.partial"
         self._command = [*_PYTHON, "train", RECIPE, "--stage", STAGE, "--runs", str(self._runs),
-                         f"train.stages.0.tokens={_TOKENS}", f"train.checkpoint_every={EVERY}",
+                         f"train.stages.0.tokens={_TOKENS}", f"train.checkpoint_every={EVERY}", "train.precision=fp32",
                          "--ranks", "2"]  # fmt: skip
 
     def on_one(self) -> None:
