@@ -83,8 +83,8 @@ class _Run:
         shutil.copytree(scratch / "data", self._runs)
         self._stage = self._runs / RECIPE / f"{STAGE}.partial"
         self._command = [*_PYTHON, "train", RECIPE, "--stage", STAGE, "--runs", str(self._runs),
-                         f"train.stages.0.tokens={_TOKENS}", f"train.checkpoint_every={EVERY}", "train.precision=fp32",
-                         "--ranks", "2"]  # fmt: skip
+                         f"train.stages.0.tokens={_TOKENS}", f"train.checkpoint_every={EVERY}",
+                         "train.precision=fp32", "--ranks", "2"]  # fmt: skip
 
     def on_one(self) -> None:
         """Train to the end with both ranks on the first machine."""

