@@ -158,7 +158,7 @@ def _environment(launch: Launch, folder: Path) -> dict[str, str]:
     each = launch.ranks // launch.nodes
     found = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // each)), **os.environ}
     if launch.nodes > 1 and launch.how == "deepspeed" and "DS_ENV_FILE" not in found:
-        found["DS_ENV_FILE"] = str(_travelling(found, folder).absolute())
+        found["DS_ENV_FILE"] = str(travelling(found, folder).absolute())
     if launch.how == "slurm":
         names = subprocess.run(
             ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
@@ -170,22 +170,25 @@ def _environment(launch: Launch, folder: Path) -> dict[str, str]:
 
 
 _TRAVELS = ("OMP_", "GOMP_", "HF_", "GLOO_", "DS_", "AURORA_", "TRANSFORMERS_")
+_SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
 
-def _travelling(environment: dict[str, str], folder: Path) -> Path:
+def travelling(environment: dict[str, str], folder: Path) -> Path:
     """Write what DeepSpeed is to set on every machine; by itself it takes hardly anything along.
 
-    Threads decide the bits of a step, so they are the same everywhere. The user's own file counts
-    too, and last.
+    Threads decide the bits of a step, so they are the same everywhere. Secrets stay here: what
+    travels is on command lines. The user's own file counts too, and last.
     """
     lines = [
         f"{name}={shlex.quote(value)}\n"
-        for name, value in sorted(environment.items()) if name.startswith(_TRAVELS)
+        for name, value in sorted(environment.items())
+        if name.startswith(_TRAVELS) and not any(word in name for word in _SECRET)
     ]  # fmt: skip
     own = (Path.home() / ".deepspeed_env", Path(".deepspeed_env"))
     lines += [path.read_text(encoding="utf-8") for path in own if path.is_file()]
     path = folder / "environment"
     atomic.write_text(path, "".join(lines))
+    path.chmod(0o600)  # the user's own file may hold what is nobody else's
     return path
 
 
@@ -219,7 +222,9 @@ def _gone(folder: Path, ranks: int, mine: Path) -> list[int]:
     return [
         number for number, entry in enumerate(_all(folder, ranks))
         if entry.get("state") == "running"
-        and (not _alive(entry) or _unheard(entry, status(folder, number), mine))
+        and (
+            pulse.silent(status(folder, number), mine) if _elsewhere(entry) else not _alive(entry)
+        )
     ]  # fmt: skip
 
 
@@ -280,7 +285,8 @@ def _without_a_word(entry: dict[str, Any]) -> str:
     if _elsewhere(entry):
         return (
             f"It ran on {entry['host']} and is not heard of any more: ended, out of memory, or "
-            "the machine is gone. Without that machine, give fewer --nodes and the same --ranks."
+            "the machine is gone. Without that machine, take it out of the hostfile and give fewer "
+            "--nodes, and as many --ranks as they hold."
         )
     return "It ended without a word: killed from outside, or out of memory."
 
@@ -318,11 +324,6 @@ def _await_gone(folder: Path, patience: float = 30.0) -> None:
 def _alive(entry: dict[str, Any]) -> bool:
     """Return whether a rank's process may be there: on another machine nobody can tell."""
     return entry["host"] != socket.gethostname() or Path(f"/proc/{entry['pid']}").exists()
-
-
-def _unheard(entry: dict[str, Any], path: Path, mine: Path) -> bool:
-    """Return whether a rank on another machine has given no sign of life for long."""
-    return entry["host"] != socket.gethostname() and pulse.silent(path, mine)
 
 
 def _free_port() -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aurora_release.errors import AuroraError
-from aurora_release.train.launch.launcher import Launch, command, first_failure
+from aurora_release.train.launch.launcher import Launch, command, first_failure, travelling
 from aurora_release.train.launch.slurm import write
 
 PATIENCE = 240
@@ -136,7 +136,16 @@ def test_machine_that_is_lost_is_named_and_not_the_rank_that_noticed() -> None:
     number, message = first_failure([noticed, lost], [])
     assert number == 1
     assert "It ran on node-b and is not heard of any more" in message
-    assert "fewer --nodes and the same --ranks" in message
+    assert "take it out of the hostfile and give fewer --nodes" in message
 
     mistake = {"state": "failed", "own": True, "at": 8.0, "message": "train.zero: no such file"}
     assert first_failure([mistake, lost], []) == (0, "train.zero: no such file")
+
+
+def test_threads_travel_to_every_machine_and_secrets_do_not(tmp_path: Path) -> None:
+    here = {"OMP_NUM_THREADS": "4", "HF_HOME": "/my models", "HF_TOKEN": "hf_x", "LANG": "C"}
+    file = travelling(here, tmp_path)
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("HF_HOME='/my models'\nOMP_NUM_THREADS=4\n")
+    assert "hf_x" not in text
+    assert file.stat().st_mode & 0o077 == 0
