@@ -69,9 +69,13 @@ def _hurt(run: "_Run", case: str) -> dict[str, Any]:
     _ip("-n", _NODES[1], "link", "set", "cable", "up")
     run.start_ssh(_NODES[1])
     run.on_one()
-    return {"exit_code": process.returncode, "said": said.rpartition("aurora: ")[2].partition("\n")[0],
-            "noticed_after_seconds": round(noticed, 1), "went_on_from": saved[-1],
-            "weights": run.weights()}  # fmt: skip
+    return {
+        "exit_code": process.returncode,
+        "said": said.rpartition("aurora: ")[2].partition("\n")[0],
+        "noticed_after_seconds": round(noticed, 1),
+        "went_on_from": saved[-1],
+        "weights": run.weights(),
+    }
 
 
 class _Run:
