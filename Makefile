@@ -4,9 +4,10 @@ export VENV
 export OMP_WAIT_POLICY = passive
 export GOMP_SPINCOUNT = 20000
 RUN = $(VENV)/bin/python -m
+DOCS = $(VENV)/docs
 CHECKED = aurora_release tests scripts bench
 
-.PHONY: setup demo test coverage check fix bench docs clean
+.PHONY: setup demo test coverage check fix bench docs wheel smoke sbom audit clean
 
 setup: $(VENV)/.ready
 
@@ -45,8 +46,34 @@ bench: setup
 	$(RUN) bench
 	$(RUN) bench.page
 
-docs: setup
+# the references that code can print, then the site, in site/
+docs: setup $(DOCS)/.ready
 	$(RUN) scripts.build_docs
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
+$(DOCS)/.ready: pyproject.toml constraints.txt | setup
+	$(VENV)/bin/python -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt ".[docs]"
+	touch $@
+
+wheel: setup
+	rm -rf dist
+	$(RUN) build --wheel --outdir dist
+
+# the wheel in an environment of its own, without the checkout, up to a stage of the demo
+STAGE = clean
+smoke: wheel
+	sh scripts/smoke.sh dist/*.whl $(STAGE)
+
+# what the package is made of
+sbom: setup
+	$(RUN) scripts.build_sbom dist/aurora-release.cdx.json
+
+# known vulnerabilities of the versions in constraints.txt; one that cannot be looked up is an error
+audit:
+	python3 -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit==2.10.1
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 clean:
-	rm -rf .coverage* .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .coverage* .mypy_cache .pytest_cache .ruff_cache dist site

@@ -1,4 +1,4 @@
-"""Writes the references that code can print: docs/cli.md and docs/recipe.md."""
+"""Writes the references that code can print: docs/cli.md, recipe.md, api.md, http-api.md."""
 
 import sys
 import typing
@@ -12,6 +12,9 @@ from pydantic.fields import FieldInfo
 
 from aurora_release import atomic, recipe
 from aurora_release.cli import app
+from aurora_release.errors import EXIT_CODES
+from scripts.build_api import reference
+from scripts.build_http_api import http_api
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,7 +24,18 @@ def cli() -> str:
     commands = _commands("aurora", typer.main.get_command(app))
     sections = [f"## {name}\n\n{command.help}\n\n{_parameters(name, command)}"
                 for name, command in commands]  # fmt: skip
-    return "\n".join(["# Command line\n\nWritten by `make docs`.\n", *sections])
+    return "\n".join(["# Command line\n\nWritten by `make docs`.\n", _exit_codes(), *sections])
+
+
+def _exit_codes() -> str:
+    rows = [f"| {code} | {text} |" for code, text in EXIT_CODES.items()]
+    return "\n".join([
+        "## Exit codes\n", "| code | meaning |", "|---|---|", *rows,
+        "\n`aurora serve` finishes its answers after SIGTERM and then ends by that signal (143 in "
+        "a shell). `aurora doctor` ends with 0 where the demo can run, warnings or not. With "
+        "`--json`, standard output holds JSON and nothing else; what is said meanwhile goes to "
+        "standard error.\n",
+    ])  # fmt: skip
 
 
 def _commands(name: str, command: Any) -> list[tuple[str, Any]]:
@@ -87,7 +101,9 @@ def _kind(annotation: Any) -> str:
 def main() -> None:
     """Write the references, or with --check say which of them is out of date."""
     stale = []
-    for name, text in (("cli.md", cli()), ("recipe.md", recipes())):
+    pages = {"cli.md": cli(), "recipe.md": recipes(), "api.md": reference(),
+             "http-api.md": http_api()}  # fmt: skip
+    for name, text in pages.items():
         path = ROOT / "docs" / name
         if "--check" not in sys.argv:
             atomic.write_text(path, text)

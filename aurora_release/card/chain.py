@@ -76,8 +76,17 @@ def read(folder: Path) -> Chain:
     Raises:
         AuroraError: the recipe or a file of evidence is missing or is not what aurora writes.
     """
-    recipe = _recipe(folder / RECIPE)
-    found = {path.stem: statement(path) for path in (folder / FOLDER).glob("*.json")}
+    found = {path.stem: path for path in (folder / FOLDER).glob("*.json")}
+    return gather(_recipe(folder / RECIPE), found)
+
+
+def gather(recipe: Recipe, files: Mapping[str, Path]) -> Chain:
+    """Return the chain of a recipe and of the files of evidence that there are, by stage.
+
+    Raises:
+        AuroraError: a file of evidence is not what aurora writes.
+    """
+    found = {name: statement(path) for name, path in files.items()}
     order = {name: place for place, name in enumerate(_order(recipe))}
     names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
     return Chain(recipe, {name: found[name] for name in names})
@@ -179,10 +188,10 @@ def _order(recipe: Recipe) -> list[str]:
 
 
 def _recipe(path: Path) -> Recipe:
+    if not path.is_file():
+        raise AuroraError(f"{path} is missing: name the folder of a release.")
     try:
         return Recipe.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise AuroraError(f"{path} is missing: name the folder of a release.") from None
     except ValidationError as error:
         raise AuroraError(
             f"{path} is not a recipe that this version of aurora knows: {error.errors()[0]['msg']}."

@@ -1,6 +1,5 @@
 """Keys that sign releases: an elliptic curve key in a file of its own, and its public half."""
 
-import os
 from pathlib import Path
 
 from aurora_release import atomic
@@ -25,16 +24,11 @@ def new(path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        atomic.write_new(path, content, 0o600)
     except FileExistsError:
         raise AuroraError(f"{path} exists, and a key is never overwritten: name another.") from None
     except (FileNotFoundError, NotADirectoryError):
         raise AuroraError(f"{path.parent} is no folder: make it, or name another file.") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    atomic.sync_folder(path.parent)
 
 
 def public(path: Path) -> str:

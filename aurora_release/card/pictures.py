@@ -14,20 +14,25 @@ FILES = LOSS, FORGETTING, CHANGES, SAFETY, FORMATS = tuple(
 
 def loss(curves: list[dict[str, Any]], path: Path) -> None:
     """Draw the loss of the training stages, one after the other."""
+    steps(curves, "Training loss", "nats per token", path)
+
+
+def steps(curves: list[dict[str, Any]], title: str, unit: str, path: Path) -> None:
+    """Draw a value of each step of the training stages, one stage after the other."""
     with figure(path, height=4.6) as axes:
         first = 0
         for number, curve in enumerate(curves):
-            steps = [first + step for step, _ in curve["points"]]
+            places = [first + step for step, _ in curve["points"]]
             values = [value for _, value in curve["points"]]
             colour = COLOURS[number % len(COLOURS)]
-            axes.plot(steps, values, color=colour, linewidth=1, alpha=0.35)
-            axes.plot(steps, smooth(values), color=colour, linewidth=3, label=curve["stage"])
+            axes.plot(places, values, color=colour, linewidth=1, alpha=0.35)
+            axes.plot(places, smooth(values), color=colour, linewidth=3, label=curve["stage"])
             if first:
                 axes.axvline(first, color=QUIET, linewidth=1.5, zorder=0)
-            first = steps[-1]
-        axes.set_title("Training loss", loc="left", fontweight="bold")
+            first = places[-1]
+        axes.set_title(title, loc="left", fontweight="bold")
         axes.set_xlabel("optimizer step (thin: each step, thick: running mean)")
-        axes.set_ylabel("nats per token")
+        axes.set_ylabel(unit)
         axes.set_xlim(left=0)
         axes.grid(axis="y", color=QUIET, linewidth=0.8)
         axes.legend(frameon=False, loc="upper right")

@@ -28,6 +28,7 @@ _FACTS: dict[str, Callable[[Chain, Mapping[str, Any]], dict[str, Any]]] = {
 }
 
 _MISSING = "not measured"
+_DIGEST = re.compile("[0-9a-f]{64}")
 _HEADING = re.compile(r"(#+) (.+)")
 
 
@@ -62,7 +63,7 @@ def page(name: str, chain: Chain, measured: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= _FILTERS
+    environment.filters |= FILTERS
     try:
         text = environment.get_template(path.name).render(_FACTS[name](chain, measured))
     except TemplateError as error:
@@ -151,8 +152,8 @@ def _short(value: str | None) -> str:
     return _MISSING if value is None else f"`{value[:12]}`"
 
 
-def _plain(value: Any) -> str:
-    """Return any value as the cell of a table: numbers short, digests cut, text escaped."""
+def words(value: Any) -> str:
+    """Return any value in few words: numbers short, digests cut, on one line."""
     if value is None:
         return _MISSING
     if isinstance(value, bool):
@@ -162,7 +163,13 @@ def _plain(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     text = " ".join(str(value).split())
-    return _short(text) if re.fullmatch("[0-9a-f]{64}", text) else text.replace("|", "\\|")
+    return text[:12] if _DIGEST.fullmatch(text) else text
+
+
+def _plain(value: Any) -> str:
+    """Return any value as the cell of a Markdown table."""
+    digest = isinstance(value, str) and _DIGEST.fullmatch(value.strip())
+    return f"`{words(value)}`" if digest else words(value).replace("|", "\\|")
 
 
 def _entry(counts: Mapping[str, int] | None, key: str) -> int | None:
@@ -183,7 +190,7 @@ def _yaml(value: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True)).rstrip()
 
 
-_FILTERS = {
+FILTERS: dict[str, Callable[..., Any]] = {
     "integer": _integer,
     "decimals": _decimals,
     "percent": _percent,
@@ -201,3 +208,4 @@ _FILTERS = {
     "fenced": _fenced,
     "yaml": _yaml,
 }
+"""How the pages of a release say a number, a share, a digest."""

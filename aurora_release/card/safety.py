@@ -5,7 +5,7 @@ from typing import Any
 
 from aurora_release.card.chain import Chain, at, down
 from aurora_release.evaluate.redteam.evaluation import by_language, missing
-from aurora_release.evaluate.redteam.grids import MEASURES, Grid, of_steps
+from aurora_release.evaluate.redteam.grids import MEASURES, Grid, grid, of_steps
 from aurora_release.evaluate.redteam.rates import ALL, rate
 from aurora_release.evaluate.redteam.wrappers import PLAIN
 from aurora_release.safety.taxonomy import AREAS
@@ -50,13 +50,36 @@ def _by_area(found: Mapping[str, Any]) -> list[Fact]:
 
 def grids(chain: Chain) -> list[Grid]:
     """Return attack success and over-refusal by model and language, as they are drawn."""
-    reports = {
+    reports = _reports(chain)
+    shown = [MEASURES[measure] for measure in _SHOWN]
+    return [grid for grid in of_steps(reports) if grid.title in shown] if reports else []
+
+
+def area_grids(chain: Chain) -> list[Grid]:
+    """Return the same by model and area, over all languages."""
+    rows = {
+        step: {cell["category"]: cell for cell in found["cells"]
+               if cell["wrapper"] == PLAIN and cell["language"] == ALL}
+        for step, found in _reports(chain).items()
+    }  # fmt: skip
+    return [
+        grid(MEASURES[measure], "step", {
+            step: {area: cell[measure] for area, cell in cells.items() if cell[measure]}
+            for step, cells in rows.items()
+        })
+        for measure in _SHOWN if rows
+    ]  # fmt: skip
+
+
+_SHOWN = ("attack_success", "over_refusal")
+
+
+def _reports(chain: Chain) -> dict[str, Any]:
+    return {
         name.removeprefix("evaluate-"): found["safety"]
         for name, found in chain.measured().items()
         if "cells" in (found.get("safety") or {})
     }
-    shown = (MEASURES["attack_success"], MEASURES["over_refusal"])
-    return [grid for grid in of_steps(reports) if grid.title in shown] if reports else []
 
 
 def _outcomes(rows: Mapping[str, Mapping[str, Any]], models: list[str]) -> list[Fact]:

@@ -6,13 +6,12 @@ is not the same each time; neither SHA256SUMS nor evidence lists it.
 
 import base64
 import binascii
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aurora_release import atomic, evidence
+from aurora_release import atomic, evidence, parse
 from aurora_release.card import keys
 from aurora_release.errors import AuroraError, missing_extra
 
@@ -69,6 +68,8 @@ def check(folder: Path, key: Path) -> str | None:
     except InvalidSignature:
         return f"{FILE} was changed, or was not made with this key."
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        if "key mismatch" in str(error).lower():
+            return f"{FILE} says that it was made with the key {signer(folder)[:12]}, not {key}."
         return f"{FILE} does not hold: {' '.join(str(error).split())}"
     return None
 
@@ -102,11 +103,14 @@ def differences(folder: Path, found: Mapping[str, str]) -> list[str]:
 def _bundle(folder: Path) -> dict[str, Any]:
     """Return the Sigstore bundle of a folder, its payload decoded."""
     try:
-        bundle = json.loads((folder / FILE).read_bytes())
-        payload = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True))
+        if not (folder / FILE).is_file():
+            raise ValueError("no file")
+        bundle = parse.json_text((folder / FILE).read_bytes())
+        packed = bundle["dsseEnvelope"]["payload"]
+        payload = parse.json_text(base64.b64decode(packed, validate=True))
         bundle["verificationMaterial"]["publicKey"]["hint"]
         for entry in payload["predicate"]["resources"]:
             entry["name"], entry["digest"]
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (OSError, ValueError, KeyError, TypeError, binascii.Error):
         raise AuroraError(f"{FILE} is not a signature that a key has made.") from None
     return {**bundle, "payload": payload}

@@ -137,7 +137,8 @@ def _reading(chain: Chain, source: str) -> Fact:
 
 
 def blocks(chain: Chain) -> list[Fact]:
-    """Return a row for each language and licence: tokens there are, and tokens that were read.
+    """Return a row for each language and licence: tokens there are, and tokens that were read, in
+    each stage and in all.
 
     Of a source whose documents have several licences only the tokens there are can be told apart.
     """
@@ -148,23 +149,21 @@ def blocks(chain: Chain) -> list[Fact]:
         for licence, tokens in licences.items():
             row = rows.setdefault((source["language"], licence), {"tokens": [], "read": []})
             row["tokens"].append(tokens)
-            row["read"].append(_read(chain, source) if len(licences) == 1 else None)
-    everything = total(read for row in rows.values() for read in row["read"])
-    return [
-        {
-            "language": language,
-            "license": licence,
-            "tokens": total(row["tokens"]),
-            "read": total(row["read"]),
-            "share": total(row["read"]) / everything if everything else None,
-        }
-        for (language, licence), row in rows.items()
-    ]
+            read = _read(chain, source)
+            row["read"].append(read if len(licences) == 1 else [None] * len(read))
+    found = []
+    for (language, licence), row in rows.items():
+        stages = [total(stage) for stage in zip(*row["read"], strict=True)]
+        found.append({"language": language, "license": licence, "tokens": total(row["tokens"]),
+                      "stages": stages, "read": total(stages)})  # fmt: skip
+    everything = total(row["read"] for row in found)
+    return [{**row, "share": row["read"] / everything if everything else None} for row in found]
 
 
-def _read(chain: Chain, source: Fact) -> int | None:
-    samples = total(source["samples"])
-    return None if samples is None else samples * chain.recipe.data.sequence_length
+def _read(chain: Chain, source: Fact) -> list[int | None]:
+    """Return the tokens of a source that each stage read."""
+    length = chain.recipe.data.sequence_length
+    return [None if samples is None else samples * length for samples in source["samples"]]
 
 
 def tune(chain: Chain) -> Fact | None:

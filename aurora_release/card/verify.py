@@ -49,10 +49,13 @@ def verify(folder: Path, key: Path | None = None) -> Report:
             f"{folder} is not a release: it has neither {sums.FILE} nor {evidence.FILE}. "
             "Name the folder `release` of a run, or a downloaded release."
         )
+    if key is not None and not key.is_file():
+        raise AuroraError(f"{key} is missing: name the file of the publisher's public key.")
     try:
         found = _digests(folder)
     except AuroraError as error:
-        return Report((Check("files", False, str(error)),))
+        rest = Check("evidence", None, "Not looked at, nor what follows from it: files first.")
+        return Report((Check("files", False, str(error)), rest))
     files = Check("files", True, f"{len(found)} files have the digests that {sums.FILE} lists.")
     try:
         release = chains.statement(folder / evidence.FILE)
@@ -80,8 +83,8 @@ def _checks(
     yield _check(
         "models",
         _models(found, chain),
-        "Every model file is what its stage made: the trained model and "
-        f"{len(chain.variants)} variants.",
+        "Every model file is what its stage made: "
+        f"{', '.join(('the trained model', *chain.variants))}.",
     )
     yield _certificates(chain)
     try:
@@ -116,7 +119,8 @@ def _certificates(chain: Chain) -> Check:
             wrong.append(f"The conversion certificate of {name} is from another model.")
     if without and not wrong:
         return Check("certificates", None, f"No conversion certificate: {', '.join(without)}.")
-    sentence = f"Each of {len(chain.variants)} variants has a conversion certificate of its bytes."
+    certified = ", ".join(chain.variants) or "none was made"
+    sentence = f"Variants with a conversion certificate of their bytes: {certified}."
     return _check("certificates", wrong, sentence)
 
 

@@ -18,7 +18,9 @@ def chat(
         int | None, typer.Option(min=0, help="Same seed, same answer; a new one for each.")
     ] = None,
     repetition_penalty: Annotated[float, typer.Option(min=0.1, max=10, help="1: none.")] = 1.0,
-    policy: Annotated[Path | None, typer.Option(help="A safety policy file.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="A safety policy file; the shipped one.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--model", help="Model to ask a URL for.")] = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help="A file that holds the key of a URL.")

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from aurora_release.cli.arguments import DryRun, Json, Overrides, RecipeName, Runs
+from aurora_release.cli.arguments import (
+    DryRun,
+    Json,
+    Overrides,
+    RecipeName,
+    Runs,
+    complete_stage,
+)
 
 data = typer.Typer(help="The corpus, and what training reads of it.", no_args_is_help=True)
 
@@ -16,11 +23,12 @@ def build(
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Clean the sources of RECIPE and write its token store; the base model comes first."""
     from aurora_release import chain
 
-    chain.run(recipe, tuple(overrides or ()), runs, "data", (), dry_run)
+    chain.run(recipe, tuple(overrides or ()), runs, "data", (), dry_run, as_json)
 
 
 @data.command()
@@ -28,11 +36,13 @@ def which(
     recipe: RecipeName,
     step: Annotated[int, typer.Option(help="Optimizer step, from 1 as in the log.")],
     overrides: Overrides = None,
-    stage: Annotated[str | None, typer.Option(help="Training stage; the first.")] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Training stage; the first.", autocompletion=complete_stage)
+    ] = None,
     rank: Annotated[int, typer.Option(help="Only what this rank reads ...")] = 0,
     ranks: Annotated[int, typer.Option(min=1, help="... of so many.")] = 1,
     runs: Runs = Path("runs"),
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """List the documents a step of training reads, with language, licence and replay share."""
     from aurora_release import recipe as recipes
@@ -42,7 +52,7 @@ def which(
 
     found, _ = recipes.load(recipe, tuple(overrides or ()))
     answer = find(found, runs / found.name, step, stage, rank, ranks)
-    typer.echo(canonical(answer).decode() if json else "\n".join(lines(answer)))
+    typer.echo(canonical(answer).decode() if as_json else "\n".join(lines(answer)))
 
 
 @data.command()
@@ -51,7 +61,7 @@ def report(
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     out: Annotated[Path | None, typer.Option(help="Folder to write; `report` in the run.")] = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Count the corpus by language, licence and stage; print tables, write JSON and a picture."""
     from rich.console import Console
@@ -63,7 +73,7 @@ def report(
     found, _ = recipes.load(recipe, tuple(overrides or ()))
     folder = out or runs / found.name / "report"
     answer = reports.write(found, runs / found.name, folder)
-    if json:
+    if as_json:
         typer.echo(canonical(answer).decode())
         return
     Console().print(*reports.tables(answer), sep="\n\n")

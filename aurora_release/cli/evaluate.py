@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from aurora_release.cli.arguments import Json
+from aurora_release.log import nothing_on_stdout
 
 
 def evaluate(
@@ -45,5 +46,6 @@ def evaluate(
     sampling = Sampling(samples, temperature, max_new_tokens, seed)
     settings = Settings(context, batch_tokens, exact, sampling)
     server = Server(tokenizer, api_key_file)
-    found = start(models, against, sets or (), out, settings, limit, server)
+    with nothing_on_stdout():
+        found = start(models, against, sets or (), out, settings, limit, server)
     typer.echo(found.json() if as_json else found.text())

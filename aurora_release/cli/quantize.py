@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from aurora_release.cli.arguments import Overrides, Runs
+from aurora_release.cli.arguments import Json, Overrides, Runs
 from aurora_release.errors import AuroraError
+from aurora_release.log import nothing_on_stdout
 
 if TYPE_CHECKING:
     from aurora_release.quantize.make import Variant
@@ -28,6 +29,13 @@ _Scheme = Annotated[str | None, typer.Option(help="compressed-tensors: W4A16 or 
 _Calibration = Annotated[
     str | None, typer.Option(help="A file of text, or a recipe for the mixture of its run.")
 ]
+_Report = Annotated[
+    bool, typer.Option("--report", help="Make, measure and compare a recipe's variants.")
+]
+_Costs = Annotated[bool, typer.Option("--costs", help="Time each variant again, and report.")]
+_Recommend = Annotated[
+    bool, typer.Option("--recommend", help="Name the smallest variant that passes its gates.")
+]
 
 
 def quantize(
@@ -43,33 +51,31 @@ def quantize(
     scheme: _Scheme = None,
     calibration: _Calibration = None,
     samples: Annotated[int | None, typer.Option(help="Calibration samples; 32.")] = None,
-    report: Annotated[
-        bool, typer.Option("--report", help="Make, measure and compare a recipe's variants.")
-    ] = False,
+    report: _Report = False,
     sets: Annotated[
         list[Path] | None, typer.Option(help="With --report: evaluation sets to measure as well.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items of each set.")] = None,
-    costs: Annotated[
-        bool, typer.Option("--costs", help="Time each variant again, and report.")
-    ] = False,
-    recommend: Annotated[
-        bool, typer.Option("--recommend", help="Name the smallest variant that passes its gates.")
-    ] = False,
+    costs: _Costs = False,
+    recommend: _Recommend = False,
     runs: Runs = Path("runs"),
+    as_json: Json = False,
 ) -> None:
     """Write a smaller variant of MODEL, with its certificate in evidence.json."""
     if report or costs or recommend:
+        from aurora_release import chain
+
         names = tuple(overrides or ())
         if report or costs:
-            typer.echo(_report(model, names, runs, out, tuple(sets or ()), limit, costs))
+            folder = chain.formats(model, names, runs, out, tuple(sets or ()), limit, costs)
+            if not (as_json and recommend):
+                typer.echo(_report(folder, as_json))
         if recommend:
-            from aurora_release import chain
-
-            typer.echo(chain.recommend(model, names, runs))
+            typer.echo(chain.recommend(model, names, runs, as_json))
         return
     if method is None or out is None or overrides:
         raise AuroraError("aurora quantize MODEL --method METHOD --out FOLDER, and no KEY=VALUE.")
+    from aurora_release.evidence import canonical
     from aurora_release.quantize.alone import quantize as write
     from aurora_release.quantize.alone import summary
 
@@ -77,17 +83,17 @@ def quantize(
         "bits": bits, "group_size": group_size, "act_order": act_order, "type": type,
         "importance": importance, "scheme": scheme, "samples": samples,
     }  # fmt: skip
-    typer.echo(summary(write(Path(model), out, _variant(method, given), calibration, runs), out))
+    with nothing_on_stdout():
+        made = write(Path(model), out, _variant(method, given), calibration, runs)
+    typer.echo(canonical(made).decode() if as_json else summary(made, out))
 
 
-def _report(
-    recipe: str, names: tuple[str, ...], runs: Path, out: Path | None,
-    sets: tuple[Path, ...], limit: int | None, again: bool,
-) -> str:  # fmt: skip
+def _report(folder: Path, as_json: bool) -> str:
     """Return the report, and where it lies."""
-    from aurora_release import chain
+    from aurora_release.quantize.delta import JSON
 
-    folder = chain.formats(recipe, names, runs, out, sets, limit, again)
+    if as_json:
+        return (folder / JSON).read_text("utf-8").rstrip()
     return (folder / "delta.md").read_text("utf-8") + f"written to {folder}"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aurora_release.cli.arguments import Json
+from aurora_release.log import nothing_on_stdout
 
 if TYPE_CHECKING:
     from aurora_release.evaluate.redteam.requests import RequestSet
@@ -56,7 +57,7 @@ def evaluate(
         Path | None, typer.Option(help="A file that holds the key of the server.")
     ] = None,
     out: Out = Path("redteam"),
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Ask MODEL harmful requests and harmless look-alikes; say what it refuses and what not.
 
@@ -67,18 +68,21 @@ def evaluate(
     asked = _sets(ledger, sets, language, heldout)
     attacks = _wrappers(wrappers, templates)
     guard = _guard(policy)
-    with models.open_model(model, name, api_key_file, max_new_tokens) as opened:
+    with (
+        nothing_on_stdout(),
+        models.open_model(model, name, api_key_file, max_new_tokens) as opened,
+    ):
         out.mkdir(parents=True, exist_ok=True)
         found = evaluation.evaluate(opened, asked, attacks, guard, out / output.ANSWERS)
     content = {"model": model, "max_new_tokens": max_new_tokens, **found}
-    _tell(content, grids.of_report(found), evaluation.notes(found), out, json)
+    _tell(content, grids.of_report(found), evaluation.notes(found), out, as_json)
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, as runs/demo.")],
     policy: Policy = None,
     out: Out = Path("redteam"),
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Say what each step of RUN did to safety, from its evidence and from its release, served.
 
@@ -90,8 +94,9 @@ def report(
     from aurora_release.serve.tour import serving
 
     out.mkdir(parents=True, exist_ok=True)
-    found = steps(run, serving, _guard(policy), out)
-    _tell({"run": run.name, "steps": found}, grids.of_steps(found), notes(found), out, json)
+    with nothing_on_stdout():
+        found = steps(run, serving, _guard(policy), out)
+    _tell({"run": run.name, "steps": found}, grids.of_steps(found), notes(found), out, as_json)
 
 
 def evasions(
@@ -103,7 +108,7 @@ def evasions(
     templates: Templates = None,
     policy: Policy = None,
     out: Out = Path("evasions"),
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Say which attack wrappers the filter sees through, in each language; no model is asked."""
     from aurora_release.evaluate.redteam import evasions as found
@@ -116,7 +121,7 @@ def evasions(
     blocks = found.count_blocks(attacks.asked, _guard(policy))
     out.mkdir(parents=True, exist_ok=True)
     content = {"blocks": blocks, **left_out(asked, attacks)}
-    _tell(content, found.of_blocks(blocks), missing(content), out, json)
+    _tell(content, found.of_blocks(blocks), missing(content), out, as_json)
 
 
 def agreement(
@@ -126,7 +131,7 @@ def agreement(
     ],
     guard: Annotated[bool, typer.Option(help="Compare the filter's guard too (slow).")] = True,
     policy: Policy = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Say how far the judges of an evaluation agree with people, on answers people labelled."""
     from aurora_release.evaluate.redteam import labels
@@ -134,7 +139,7 @@ def agreement(
 
     answers = [item for path in files for item in labels.read(path)]
     found = labels.agreement(answers, _guard(policy) if guard else None)
-    typer.echo(canonical(found).decode() if json else "\n".join(labels.lines(found)))
+    typer.echo(canonical(found).decode() if as_json else "\n".join(labels.lines(found)))
 
 
 def _sets(
@@ -163,7 +168,7 @@ def _guard(policy: Path | None) -> "Guard":
     return Guard.load(policy or shipped("serve/policies/default.yaml"))
 
 
-def _tell(content: Any, grids: Any, notes: list[str], out: Path, json: bool) -> None:
+def _tell(content: Any, grids: Any, notes: list[str], out: Path, as_json: bool) -> None:
     """Write report, table and picture, and print one of the first two."""
     from rich.console import Console
 
@@ -171,7 +176,7 @@ def _tell(content: Any, grids: Any, notes: list[str], out: Path, json: bool) -> 
     from aurora_release.evaluate.redteam.grids import tables
 
     machine = output.write(content, grids, notes, out)
-    if json:
+    if as_json:
         typer.echo(machine)
         return
     Console().print(*tables(grids), sep="\n\n")

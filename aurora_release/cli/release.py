@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from aurora_release.cli.arguments import DryRun, Json
+from aurora_release.cli.arguments import DryRun, Json, Overrides
 
 keys = typer.Typer(
     help="Keys that sign releases, and keys of a server's clients.", no_args_is_help=True
@@ -19,14 +19,15 @@ Key = Annotated[
 
 def verify(
     release: Annotated[
-        str, typer.Argument(help="A release folder, or ORG/NAME[@REVISION] on the Hub.")
+        str, typer.Argument(help="A release folder, or ORG/NAME or ORG/NAME@REVISION on the Hub.")
     ],
     key: Key = None,
+    as_json: Json = False,
 ) -> None:
     """Check every file of a release, the chain of evidence behind it, and its signature."""
     from aurora_release import chain
 
-    chain.verify(release, key)
+    chain.verify(release, key, as_json)
 
 
 def publish(
@@ -88,12 +89,13 @@ def card(
     """Print a page that the evidence of RELEASE renders to, or check all that lie there."""
     from aurora_release.card import chain, render
     from aurora_release.card.check import check as wrong
-    from aurora_release.errors import AuroraError
+    from aurora_release.errors import AuroraError, meant
     from aurora_release.evidence import FILE
 
     if page not in render.TEMPLATES:
         raise AuroraError(
             f"{page} is no page of a release; there are {', '.join(render.TEMPLATES)}."
+            + meant(page, render.TEMPLATES)
         )
     if not check:
         measured = chain.statement(release / FILE).predicate.measured
@@ -104,6 +106,23 @@ def card(
         typer.echo(
             f"ok    {release}: every page says what the evidence says, and no stage is newer."
         )
+
+
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder, or a release folder.")
+    ],
+    overrides: Overrides = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="The recipe of a run that has no release yet.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file; RUN's name with .html.")] = None,
+) -> None:
+    """Write one HTML file that holds everything the evidence of RUN says."""
+    from aurora_release import chain
+
+    out = out or Path(f"{folder.resolve().name}.html")
+    typer.echo(f"Report: {chain.report(folder, out, recipe, tuple(overrides or ()))}")
 
 
 @keys.command()

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from aurora_release.cli import redteam
+from aurora_release.cli.arguments import Json
 
 safety = typer.Typer(help="Safety pairs and the filter.", no_args_is_help=True)
 
 DEFAULT_POLICY = "serve/policies/default.yaml"
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @safety.command()
@@ -18,7 +18,7 @@ def policy(
     file: Annotated[Path | None, typer.Argument(help="A policy; without it, the shipped one.")] = (
         None
     ),
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Check a policy and say what it decides: actions, thresholds, guards, refusals, help."""
     from aurora_release.evidence import canonical
@@ -32,7 +32,7 @@ def policy(
 @safety.command()
 def classify(
     source: Annotated[Path, typer.Argument(help="A file of JSON lines, or - for standard input.")],
-    as_json: AsJson = False,
+    as_json: Json = False,
     policy: Annotated[Path | None, typer.Option(help="A safety policy file.")] = None,
 ) -> None:
     """Judge texts: a verdict for each line {"text": "…", "direction": "input" or "output"}."""
@@ -89,7 +89,7 @@ def review(
 @safety.command()
 def stats(
     ledgers: Annotated[list[Path], typer.Argument(help="Ledgers of safety pairs.")],
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Verify ledgers and count their pairs and reviews; agreement of two reviewers, with kappa."""
     from rich.console import Console

@@ -39,12 +39,16 @@ Port = Annotated[int, _access("Port; 0 takes a free one.", min=0, max=65535)]
 KeyFile = Annotated[
     Path | None, _access("Keys of which clients must send one: see `aurora keys api`.")
 ]
+QuotaFile = Annotated[
+    Path | None,
+    _access("Where what keys used today outlives the server; KEYS.used beside them if not given."),
+]
 Public = Annotated[bool, _access("Let anyone in, without a key.", "--public")]
 Origins = Annotated[
     list[str] | None,
     _access("Let web pages of this origin call the server, as in https://example.org."),
 ]
-Policy = Annotated[Path | None, _filter("A safety policy file.")]
+Policy = Annotated[Path | None, _filter("A safety policy file; the shipped one if not given.")]
 Audit = Annotated[Path | None, _filter("Write what the filter decides, without any text, here.")]
 Slots = Annotated[int, _limit("Answers generated at the same time.", 1)]
 Queue = Annotated[int, _limit("Answers that may wait for a slot.", 0)]
@@ -55,6 +59,8 @@ UnderWay = Annotated[
 ]
 Seconds = Annotated[float, _limit("A request takes no longer.", 1)]
 Body = Annotated[int, _limit("Bytes of a request.", 1)]
+HeaderSeconds = Annotated[float, _limit("A request's header takes no longer to come.", 0.1)]
+BodySeconds = Annotated[float, _limit("Nor does its body.", 0.1)]
 Stall = Annotated[float, _limit("Restart an engine that makes no token for so long.", 1)]
 DrainSeconds = Annotated[float, _limit("Answers may go on for so long after SIGTERM.", 0)]
 LogFormat = Annotated[
@@ -85,6 +91,7 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     api_key_file: KeyFile = None,
+    quota_file: QuotaFile = None,
     public: Public = False,
     cors_origin: Origins = None,
     policy: Policy = None,
@@ -95,6 +102,8 @@ def serve(
     max_tokens_under_way: UnderWay = None,
     max_seconds: Seconds = 600,
     max_body: Body = 2_000_000,
+    header_seconds: HeaderSeconds = 10,
+    body_seconds: BodySeconds = 30,
     stall_seconds: Stall = 120,
     drain_seconds: DrainSeconds = 30,
     log_format: LogFormat = "text",
@@ -107,24 +116,21 @@ def serve(
 ) -> None:
     """Serve a model over the OpenAI and TGI protocols, with a chat page at /chat."""
     from aurora_release import download, log
-    from aurora_release.serve import keys
-    from aurora_release.serve.engines.choose import Choice
-    from aurora_release.serve.engines.embedded import Limits
-    from aurora_release.serve.server import serve as start
-    from aurora_release.serve.settings import Settings
+    from aurora_release.serve import keys, quotas, server, settings
+    from aurora_release.serve.engines import choose, embedded
 
     if log_format == "json":
         log.as_json()
-    choice = Choice(engine, tuple(upstream or ()), upstream_key_file, engine_program,
-                    tensor_parallel, pipeline_parallel, tuple(options or ()))  # fmt: skip
-    settings = Settings(
-        keys=keys.read(api_key_file) if api_key_file else None, origins=tuple(cors_origin or ()),
-        access_log=log_format == "json", max_body_bytes=max_body,
-        most_waiting=queue, most_tokens=max_tokens_under_way, most_seconds=max_seconds,
-        drain_seconds=drain_seconds, patience_seconds=stall_seconds,
-    )  # fmt: skip
-    start(
-        download.model(model), host=host, port=port, also=tuple(also or ()), policy=policy,
-        audit_log=audit_log, limits=Limits(slots, queue, max_total_tokens), choice=choice,
-        settings=settings, public=public,
-    )  # fmt: skip
+    choice = choose.Choice(engine, tuple(upstream or ()), upstream_key_file, engine_program,
+                           tensor_parallel, pipeline_parallel, tuple(options or ()))  # fmt: skip
+    known = keys.read(api_key_file) if api_key_file else None
+    chosen = settings.Settings(
+        keys=known, quotas=quotas.quota_file(known, api_key_file, quota_file),
+        origins=tuple(cors_origin or ()), access_log=log_format == "json", max_body_bytes=max_body,
+        header_seconds=header_seconds, body_seconds=body_seconds, most_waiting=queue,
+        most_tokens=max_tokens_under_way, most_seconds=max_seconds,
+        drain_seconds=drain_seconds, patience_seconds=stall_seconds)  # fmt: skip
+    limits = embedded.Limits(slots, queue, max_total_tokens)
+    server.serve(download.model(model), host=host, port=port, also=tuple(also or ()), policy=policy,
+                 audit_log=audit_log, limits=limits, choice=choice, settings=chosen,
+                 public=public)  # fmt: skip

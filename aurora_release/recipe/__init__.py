@@ -1,6 +1,6 @@
 """What a recipe may say: one YAML that decides the whole result."""
 
-from aurora_release.recipe.data import Clean, Data, Executor, Source
+from aurora_release.recipe.data import Clean, Data, Executor, Source, nameless
 from aurora_release.recipe.part import Part
 from aurora_release.recipe.quantize import Compressed, Gguf, Gptq, Int8, Nf4, Quantization
 from aurora_release.recipe.read import load
@@ -10,5 +10,5 @@ from aurora_release.recipe.whole import Evaluate, Gates, Model, Recipe
 __all__ = [
     "Clean", "Compressed", "Data", "Evaluate", "Executor", "Gates", "Gguf", "Gptq", "Int8", "Keep",
     "Lora", "Model", "Nf4", "Part", "Preference", "Quantization", "Recipe", "Source", "Train",
-    "TrainStage", "Watch", "load",
+    "TrainStage", "Watch", "load", "nameless",
 ]  # fmt: skip

@@ -6,6 +6,13 @@ from pydantic import Field, model_validator
 
 from aurora_release.recipe.part import Count, Name, Part, Share
 
+_NAMELESS = ("", "unknown", "other")
+
+
+def nameless(license: str) -> bool:
+    """Return whether a licence says nothing about what it allows."""
+    return license.strip().lower() in _NAMELESS
+
 
 class Source(Part):
     """One body of text, or of instruction-response pairs."""

@@ -1,16 +1,19 @@
 """Reads a recipe file: finds it, applies overrides, and says what is wrong in sentences."""
 
-import difflib
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ValidationError
 
-from aurora_release.errors import AuroraError
+from aurora_release import parse
+from aurora_release.errors import AuroraError, meant
 from aurora_release.recipe.part import Part
 from aurora_release.recipe.whole import Recipe
 from aurora_release.shipped import shipped, shipped_names
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def load(reference: str, overrides: tuple[str, ...] = ()) -> tuple[Recipe, Path]:
@@ -24,18 +27,34 @@ def load(reference: str, overrides: tuple[str, ...] = ()) -> tuple[Recipe, Path]
     """
     path = _find(reference)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AuroraError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        text = parse.text(path)
+    except OSError as error:
+        raise AuroraError(f"{path} cannot be read as a recipe: {error.strerror}.") from None
+    except ValueError as error:
+        raise AuroraError(f"{path} is not valid YAML: {error}") from None
+    return check(text, path, overrides), path.parent
+
+
+def check(text: str, path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Return the recipe that `text` is; `path` is what errors call it.
+
+    Raises:
+        AuroraError: not YAML, or keys and values a recipe cannot have.
+    """
+    try:
+        content = parse.yaml_text(text)
+    except ValueError as error:
+        raise AuroraError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise AuroraError(f"{path} holds no recipe: expected keys such as name, model and data.")
     for override in overrides:
         _override(content, override)
     try:
-        # strict JSON semantics: YAML lists become tuples, 1 may stand for 1.0, "1" may not
-        return Recipe.model_validate_json(_json(content)), path.parent
+        return Recipe.model_validate_json(parse.as_json(content))
     except ValidationError as error:
         raise AuroraError(f"{path} is not a valid recipe:\n" + sentences(error)) from None
+    except ValueError as error:
+        raise AuroraError(f"{path} is not a valid recipe: {error}.") from None
 
 
 def _find(reference: str) -> Path:
@@ -45,67 +64,84 @@ def _find(reference: str) -> Path:
     names = shipped_names("train/recipes", ".yaml")
     if reference in names:
         return shipped(f"train/recipes/{reference}.yaml")
-    close = difflib.get_close_matches(reference, names, 1)
-    hint = f" Did you mean {close[0]}?" if close else ""
     raise AuroraError(
-        f"{reference} is neither a recipe file nor a shipped recipe ({', '.join(names)}).{hint}"
+        f"{reference} is neither a recipe file nor a shipped recipe ({', '.join(names)})."
+        + meant(reference, names)
     )
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    import json
-
-    return json.dumps(content, default=str).encode()
 
 
 def _override(content: dict[str, Any], override: str) -> None:
     """Set one dotted key of a raw recipe."""
     key, equals, value = override.partition("=")
+    said = parse.brief(repr(override))
     if not equals or not key:
-        raise AuroraError(f"{override!r} is not an override; write key=value, as in seed=7.")
+        raise AuroraError(f"{said} is not an override; write key=value, as in seed=7.")
+    try:
+        wanted = parse.yaml_text(value)
+    except ValueError as error:
+        raise AuroraError(f"{said} is not valid YAML after `=`: {error}.") from None
     *parents, last = key.split(".")
     place: Any = content
     for parent in parents:
-        place = _step(place, parent, override)
+        place = _step(place, parent, said)
     if isinstance(place, list):
-        _step(place, last, override)
-        place[int(last)] = yaml.safe_load(value)
+        place[_index(place, last, said)] = wanted
     else:
-        place[last] = yaml.safe_load(value)
+        place[last] = wanted
 
 
-def _step(place: Any, key: str, override: str) -> Any:
-    if isinstance(place, list):
-        if not key.isdigit() or int(key) >= len(place):
-            raise AuroraError(
-                f"{override!r}: {key!r} is no place in a list of {len(place)}; count from 0."
-            )
-        return place[int(key)]
-    child = place.setdefault(key, {})
+def _step(place: Any, key: str, said: str) -> Any:
+    child = (
+        place[_index(place, key, said)] if isinstance(place, list) else place.setdefault(key, {})
+    )
     if not isinstance(child, (dict, list)):
-        raise AuroraError(f"{override!r}: {key!r} holds a value, it has no keys below it.")
+        name = parse.brief(repr(key))
+        raise AuroraError(f"{said}: {name} holds a value, it has no keys below it.")
     return child
 
 
+def _index(place: list[Any], key: str, said: str) -> int:
+    # ASCII and short: `²` is a digit too, and int() refuses 5,000 of them
+    if not (key.isascii() and key.isdigit() and len(key) < 10 and int(key) < len(place)):
+        name = parse.brief(repr(key))
+        raise AuroraError(f"{said}: {name} is no place in a list of {len(place)}; count from 0.")
+    return int(key)
+
+
 def sentences(error: ValidationError) -> str:
-    """Return one line for each mistake: the key, the value, and the key that was probably meant."""
-    lines = []
-    for mistake in error.errors():
-        where = ".".join(str(part) for part in mistake["loc"]) or "recipe"
-        text = mistake["msg"].removeprefix("Value error, ")
-        if mistake["type"] == "extra_forbidden":
-            text = "there is no such key" + _meant(mistake["loc"])
-        elif mistake["type"] != "value_error" and not isinstance(mistake["input"], (dict, list)):
-            text = f"{text} (it is {mistake['input']!r})"
-        lines.append(f"  {where}: {text}")
-    return "\n".join(lines)
+    """Return one line for each mistake: the key, the value, and what was probably meant."""
+    return parse.sentences(error, "recipe", _sentence)
 
 
-def _meant(location: tuple[int | str, ...]) -> str:
-    """Return `; did you mean X?` where a known key is close to the unknown one."""
-    known = {name for part in _parts(Part) for name in part.model_fields} - {location[-1]}
-    close = difflib.get_close_matches(str(location[-1]), sorted(known), 1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _sentence(mistake: "ErrorDetails") -> str | None:
+    """Return what is wrong, where more than that can be said."""
+    value, about = mistake["input"], mistake.get("ctx", {})
+    match mistake["type"]:
+        case "extra_forbidden":
+            key = str(mistake["loc"][-1])
+            known = {name for part in _parts(Part) for name in part.model_fields} - {key}
+            return "there is no such key" + meant(key, sorted(known), _ASK)
+        case "literal_error":
+            asked = meant(str(value), _quoted(about["expected"]), _ASK)
+            return f"{mistake['msg']} (it is {parse.brief(repr(value))}{asked})"
+        case "union_tag_invalid":
+            key, tags = about["discriminator"].strip("'"), about["expected_tags"]
+            asked = meant(about["tag"], _quoted(tags), _ASK)
+            said = parse.brief(repr(about["tag"]))
+            return f"{key}: Input should be one of {tags} (it is {said}{asked})"
+        case "union_tag_not_found":
+            key = about["discriminator"].strip("'")
+            wrong = next((each for each in value if meant(str(each), [key])), None)
+            return f"{key} is missing" + (f"; is {wrong} a slip of it?" if wrong else "")
+    return None
+
+
+_ASK = "; did you mean"
+
+
+def _quoted(text: str) -> list[str]:
+    """Return the words of pydantic's `'a', 'b' or 'c'`."""
+    return re.findall(r"'([^']*)'", text)
 
 
 def _parts(part: type[Part]) -> list[type[Part]]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from aurora_release.errors import meant
 from aurora_release.recipe.data import Data
 from aurora_release.recipe.part import Count, Name, Part
 from aurora_release.recipe.quantize import Quantization
@@ -84,7 +85,7 @@ class Recipe(Part):
                 if name not in sources:
                     raise ValueError(
                         f"train.stages.{stage.name}: {name!r} is not a source of data.sources; "
-                        f"there are {', '.join(sorted(sources))}"
+                        f"there are {', '.join(sorted(sources))}{meant(name, sources, _ASK)}"
                     )
             _budgets(self, stage)
         for stage in self.train.stages:
@@ -121,6 +122,7 @@ class Recipe(Part):
         return math.ceil(stage.budget / (self.train.global_batch * self.data.sequence_length))
 
 
+_ASK = "; did you mean"
 _TAKEN = ("base", "clean", "data", "delta", "evidence", "filter", "images", "mixture", "release",
           "report", "snippet", "vocabulary")  # fmt: skip
 
@@ -149,6 +151,7 @@ def _known_floors(recipe: Recipe) -> None:
             raise ValueError(
                 f"train.watch.floors: {name!r} is no source of text and no set; "
                 f"there are {', '.join(sorted([*texts, *watch.sets]))}"
+                + meant(name, [*texts, *watch.sets], _ASK)
             )
 
 
@@ -171,7 +174,7 @@ def _known_calibration(recipe: Recipe) -> None:
             if name not in mixture:
                 raise ValueError(
                     f"quantize.{variant.name}: {name!r} is not in the mixture of the last stage; "
-                    f"it holds {', '.join(sorted(mixture))}"
+                    f"it holds {', '.join(sorted(mixture))}{meant(name, mixture, _ASK)}"
                 )
 
 

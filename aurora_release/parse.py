@@ -1,0 +1,174 @@
+"""Reads YAML and JSON that others wrote: in bounded memory, and what is wrong is a ValueError."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+LARGEST = 2**22
+"""Bytes of a YAML file; the longest that is shipped has 50,000."""
+_NODES = 10**6
+"""Values in a YAML file, once its aliases are written out."""
+_DEEPEST = 100
+_TOO_DEEP = f"more than {_DEEPEST} lists and objects lie in each other"
+_MISTAKES, _LETTERS = 20, 200
+"""So many mistakes of a file are said, and so much of each."""
+
+
+def yaml_file(path: Path) -> Any:
+    """Return what a YAML file says.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no YAML in UTF-8, says a key twice, or is larger or deeper than any use.
+    """
+    return yaml_text(text(path))
+
+
+def text(path: Path) -> str:
+    """Return what a text file says.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not UTF-8, or larger than any use.
+    """
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
+    return content.decode()
+
+
+def yaml_text(text: str) -> Any:
+    """Return what a YAML text says.
+
+    Raises:
+        ValueError: it is no YAML, says a key twice, or is deeper than any use.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(brief(" ".join(str(error).split()))) from None
+    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
+        # what PyYAML's constructors let through: `!!bool x`, `2001-99-99`, 5,000 digits
+        raise ValueError(f"a value is not of its type: {brief(str(error))}") from None
+
+
+def json_text(content: bytes | str) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: it is no JSON in UTF-8, holds a number that is none, or is deeper than any use.
+    """
+    try:
+        found = json.loads(content, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    _require_shallow(found)
+    return found
+
+
+def as_json(content: Any) -> str:
+    """Return what YAML said as JSON, for a strict model: 1 may stand for 1.0, "1" may not.
+
+    Raises:
+        ValueError: a key is neither text nor a number.
+    """
+    try:
+        return json.dumps(content, default=str)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def sentences(
+    error: ValidationError,
+    whole: str,
+    say: "Callable[[ErrorDetails], str | None]" = lambda mistake: None,
+) -> str:
+    """Return one line for each mistake: the key, or `whole`, and what is wrong with its value.
+
+    `say` returns that where the caller knows more of it.
+    """
+    lines = []
+    mistakes = error.errors(include_url=False)
+    for mistake in mistakes[:_MISTAKES]:
+        where = brief(".".join(str(part) for part in mistake["loc"])) or whole
+        lines.append(f"  {where}: {brief(say(mistake) or _plainly(mistake), 5 * _LETTERS)}")
+    if len(mistakes) > _MISTAKES:
+        lines.append(f"  and {len(mistakes) - _MISTAKES} more")
+    return "\n".join(lines)
+
+
+def _plainly(mistake: "ErrorDetails") -> str:
+    said = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "extra_forbidden":
+        return "there is no such key"
+    if mistake["type"] == "value_error" or isinstance(mistake["input"], (dict, list)):
+        return said
+    return f"{said} (it is {brief(repr(mistake['input']))})"
+
+
+def brief(text: str, most: int = _LETTERS) -> str:
+    """Return the beginning of a text that a message quotes."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _require_shallow(found: Any) -> None:
+    level = [found]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level if isinstance(outer, (dict, list))
+                 for inner in (outer.values() if isinstance(outer, dict) else outer)]  # fmt: skip
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, but a key stands once, and aliases do not multiply."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._nodes = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            node = super().compose_node(parent, index)
+            if id(node) not in self._sizes:
+                raise yaml.composer.ComposerError(None, None, "an alias lies in itself", mark)
+            self._nodes += self._sizes[id(node)]
+        else:
+            self._depth += 1
+            if self._depth > _DEEPEST:
+                raise yaml.composer.ComposerError(None, None, _TOO_DEEP, mark)
+            before = self._nodes
+            self._nodes += 1
+            node = super().compose_node(parent, index)
+            self._sizes[id(node)] = self._nodes - before
+            self._depth -= 1
+        if self._nodes > _NODES:
+            many = f"it says more than {_NODES:,} values"
+            raise yaml.composer.ComposerError(None, None, many, mark)
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    twice = f"the key {brief(key.value)} is there twice"
+                    raise yaml.composer.ComposerError(None, None, twice, key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
