@@ -18,6 +18,25 @@ def write_bytes(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a file where there is none; what is there is never replaced.
+
+    Raises:
+        FileExistsError: something lies at `path`.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
 def write_text(path: Path, content: str) -> None:
     """Replace `path` by `content` in UTF-8, or leave it as it was."""
     write_bytes(path, content.encode())

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ import typer
 
 from aurora_release import atomic, evidence
 from aurora_release import recipe as recipes
-from aurora_release.errors import AuroraError
+from aurora_release.errors import AuroraError, meant
+from aurora_release.log import nothing_on_stdout
 from aurora_release.plan import plan
 from aurora_release.recipe import Recipe
 from aurora_release.run import Stage
@@ -30,17 +32,18 @@ def run(
     until: str | None = None,
     redo: tuple[str, ...] = (),
     dry_run: bool = False,
+    as_json: bool = False,
 ) -> Path:
-    """Run a recipe and return its run folder; a dry run prints the plan instead."""
+    """Run a recipe, print its results and return its run folder; a dry run prints the plan."""
     recipe, beside = recipes.load(reference, overrides)
     stages = _until(plan(recipe, beside), until)
     _known(redo, stages)
     folder = runs / recipe.name
     if dry_run:
-        typer.echo(describe(recipe, beside, stages, folder))
+        typer.echo(describe(recipe, beside, stages, folder, as_json=as_json))
         return folder
     run_stages(recipe, beside, stages, folder, frozenset(redo))
-    typer.echo(results(stages, folder))
+    typer.echo(results(stages, folder, as_json))
     return folder
 
 
@@ -51,21 +54,25 @@ def train(
     name: str | None,
     launch: "Launch",
     dry_run: bool = False,
+    as_json: bool = False,
 ) -> Path:
     """Do the training stages of a recipe, up to `name`, and what they need; evaluate nothing.
 
     Raises:
-        AuroraError: `--launch slurm` outside an allocation; a batch file was written.
+        AuroraError: `--launch slurm` outside an allocation; a batch file was written. Or JSON is
+            wanted of training itself, which prints nothing.
     """
     from aurora_release.train.launch.launcher import require_divisible
 
+    if as_json and not dry_run:
+        raise AuroraError("--json prints the plan of --dry-run; training itself prints nothing.")
     recipe, beside = recipes.load(reference, overrides)
     require_divisible(recipe.train, launch.ranks)
     name = name or recipe.train.stages[-1].name
     stages = _needed(plan(recipe, beside, launch), (name,))
     folder = runs / recipe.name
     if dry_run:
-        typer.echo(describe(recipe, beside, stages, folder, launch.ranks))
+        typer.echo(describe(recipe, beside, stages, folder, launch.ranks, as_json))
         return folder
     if launch.how == "slurm" and "SLURM_JOB_ID" not in os.environ:
         from aurora_release.train.launch.slurm import write
@@ -76,7 +83,9 @@ def train(
     return folder
 
 
-def tune(reference: str, overrides: tuple[str, ...], runs: Path, dry_run: bool) -> Path:
+def tune(
+    reference: str, overrides: tuple[str, ...], runs: Path, dry_run: bool, as_json: bool = False
+) -> Path:
     """Run a recipe up to preference tuning and return its run folder.
 
     Raises:
@@ -88,7 +97,7 @@ def tune(reference: str, overrides: tuple[str, ...], runs: Path, dry_run: bool) 
             f"{reference} has no `tune`: add it, at least with the file of pairs, as in "
             f'aurora tune {reference} "tune={{path: pairs.jsonl}}".'
         )
-    return run(reference, overrides, runs, until=recipe.tune.name, dry_run=dry_run)
+    return run(reference, overrides, runs, recipe.tune.name, (), dry_run, as_json)
 
 
 def formats(
@@ -121,18 +130,23 @@ def formats(
     if sets:
         source, *variants = (f"{name}={folder}" for name, folder in models.items())
         how = Settings(context=recipe.evaluate.context)
-        whole.evaluate(variants, source, sets, kept / delta.SETS, how, limit)
+        with nothing_on_stdout():
+            whole.evaluate(variants, source, sets, kept / delta.SETS, how, limit)
     report = delta.delta(recipe, made, cost.costs(models, kept, again))
     delta.write(report, out or kept)
     return out or kept
 
 
-def recommend(reference: str, overrides: tuple[str, ...], runs: Path) -> str:
+def recommend(reference: str, overrides: tuple[str, ...], runs: Path, as_json: bool = False) -> str:
     """Return which evaluated variant of a run is the smallest that passes its gates."""
     from aurora_release.quantize import delta
 
     recipe, _ = recipes.load(reference, overrides)
-    return delta.recommend(delta.delta(recipe, runs / recipe.name))
+    report = delta.delta(recipe, runs / recipe.name)
+    if as_json:
+        best = {"recommended": delta.best(report)["name"], "formats": report["formats"]}
+        return evidence.canonical(best).decode()
+    return delta.recommend(report)
 
 
 def demo(runs: Path) -> None:
@@ -150,7 +164,7 @@ def demo(runs: Path) -> None:
     )
 
 
-def verify(reference: str, key: Path | None = None) -> None:
+def verify(reference: str, key: Path | None = None, as_json: bool = False) -> None:
     """Print what was checked in a release, a folder or a Hub id, which is fetched first.
 
     `key` is the public key that must have signed it.
@@ -163,9 +177,14 @@ def verify(reference: str, key: Path | None = None) -> None:
 
     folder = download.release(reference)
     report = check(folder, key)
-    marks = {True: "ok  ", False: "FAIL", None: "--  "}
-    for finding in report.checks:
-        typer.echo(f"{marks[finding.passed]}  {finding.name}: {finding.sentence}")
+    if as_json:
+        checks = [asdict(finding) for finding in report.checks]
+        content = {"release": str(folder), "passed": report.passed, "checks": checks}
+        typer.echo(evidence.canonical(content).decode())
+    else:
+        marks = {True: "ok  ", False: "FAIL", None: "--  "}
+        for finding in report.checks:
+            typer.echo(f"{marks[finding.passed]}  {finding.name}: {finding.sentence}")
     failed = [finding.sentence for finding in report.checks if finding.passed is False]
     if failed:
         raise AuroraError(f"{folder} does not verify. " + " ".join(failed))
@@ -180,14 +199,54 @@ def diff(before: str, after: str, as_json: bool) -> str:
     return evidence.canonical(found).decode() if as_json else differ.text(found)
 
 
+def report(folder: Path, out: Path, reference: str | None, overrides: tuple[str, ...] = ()) -> Path:
+    """Write the report of a finished run or a release; of a run under way with its recipe.
+
+    Raises:
+        AuroraError: there is no evidence, or a stage was made from another recipe.
+    """
+    from aurora_release.card.report import found
+    from aurora_release.card.report.report import write
+
+    if reference is None:
+        if overrides:
+            raise AuroraError(f"{' '.join(overrides)} changes a recipe: name it with --recipe.")
+        write(found.finished(folder), out)
+        return out
+    recipe, beside = recipes.load(reference, overrides)
+    stages = plan(recipe, beside)
+    for stage in stages:
+        path = folder / stage.name / evidence.FILE
+        if path.is_file() and stage.name != "release":
+            made_from = evidence.read(path)["predicate"].get("recipe")
+            if made_from != evidence.plain(stage.decides):
+                raise AuroraError(
+                    f"{folder / stage.name} was made from another recipe than {reference}: name "
+                    "the recipe and the keys that the run was started with."
+                )
+    write(found.under_way(folder, recipe, [stage.name for stage in stages]), out)
+    return out
+
+
 def describe(
-    recipe: Recipe, beside: Path, stages: list[Stage], folder: Path, ranks: int = 1
+    recipe: Recipe,
+    beside: Path,
+    stages: list[Stage],
+    folder: Path,
+    ranks: int = 1,
+    as_json: bool = False,
 ) -> str:
-    """Return what a run would do and cost, as text; nothing is loaded and no network is used."""
+    """Return what a run would do and cost; nothing is loaded and no network is used."""
     from aurora_release.train.estimate.cost import estimate
     from aurora_release.train.estimate.machines import machines
     from aurora_release.train.estimate.text import text
 
+    on = [machines(name) for name in recipe.train.hardware]
+    found = estimate(recipe, beside, folder, on, ranks)
+    if as_json:
+        order = [{"name": stage.name, "after": stage.after} for stage in stages]
+        content = {"title": recipe.title, "base": recipe.model.base, "folder": str(folder)}
+        return json.dumps({**content, "stages": order, "estimate": found})
     lines = [f"{recipe.title}, from {recipe.model.base}, into {folder}", ""]
     lines += [f"  {stage.name:<18} after {', '.join(stage.after) or 'nothing'}" for stage in stages]
     if recipe.tune:
@@ -195,8 +254,7 @@ def describe(
         lines += ["", f"  {recipe.tune.name}: direct preference optimisation on the pairs of "
                   f"{pairs}, batches of {recipe.tune.global_batch}, learning rate "
                   f"{recipe.tune.learning_rate:g}"]  # fmt: skip
-    on = [machines(name) for name in recipe.train.hardware]
-    return "\n".join([*lines, "", text(estimate(recipe, beside, folder, on, ranks))])
+    return "\n".join([*lines, "", text(found)])
 
 
 def estimate(
@@ -228,15 +286,18 @@ def estimate(
     return machine if as_json else person
 
 
-def results(stages: list[Stage], folder: Path) -> str:
+def results(stages: list[Stage], folder: Path, as_json: bool = False) -> str:
     """Return the before/after table of the evaluations that have been done."""
-    from aurora_release.evaluate.table import table
+    from aurora_release.evaluate.table import facts, table
 
     measured = {
         stage.name: evidence.measured(evidence.read(folder / stage.name / evidence.FILE))
         for stage in stages
         if stage.name.startswith("evaluate-")
     }
+    if as_json:
+        content = {"folder": str(folder), "models": facts(measured)}
+        return evidence.canonical(content).decode()
     return table(measured) if measured else ""
 
 
@@ -262,4 +323,7 @@ def _known(names: Sequence[str], stages: list[Stage]) -> None:
     known = [stage.name for stage in stages]
     for name in names:
         if name not in known:
-            raise AuroraError(f"{name} is not a stage of this recipe; they are {', '.join(known)}.")
+            raise AuroraError(
+                f"{name} is not a stage of this recipe; they are {', '.join(known)}."
+                + meant(name, known)
+            )

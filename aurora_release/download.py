@@ -31,6 +31,10 @@ class Reference:
     revision: str | None
     """A branch, a tag or a commit; None for the newest."""
 
+    def __str__(self) -> str:
+        below = self.below and f"/{self.below}"
+        return f"{self.name}{below}@{self.revision}" if self.revision else f"{self.name}{below}"
+
 
 def reference(text: str) -> Reference | None:
     """Return what a Hub id names; None where `text` is a path, as all that begins in a folder
@@ -67,7 +71,9 @@ def model(text: str) -> Path:
 
 def _fetch(found: Reference, only: Sequence[str] | None, without: Sequence[str]) -> Path:
     """Return the folder of a repository's commit below HF_HOME, downloaded as far as it is new."""
-    what = f"{found.name}@{found.revision or 'main'} is no folder here, and cannot be fetched"
+    what = f"{found} is no folder here, and cannot be fetched"
+    if found.below:
+        what = f"{found} is no folder here, and the repository {found.name} cannot be fetched"
     with hub_errors(what):
         from httpx2 import ReadError, RemoteProtocolError, WriteError
 

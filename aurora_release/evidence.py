@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from aurora_release import atomic
+from aurora_release import atomic, parse
 from aurora_release.errors import AuroraError
 
 FILE = "evidence.json"
@@ -76,7 +76,7 @@ def digests_of_code(folder: Path) -> dict[str, str]:
 def canonical(value: Any) -> bytes:
     """Return canonical JSON: sorted keys, UTF-8, no spaces, floats at 9 significant digits."""
     return json.dumps(
-        plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":")
     ).encode()
 
 
@@ -118,15 +118,28 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         AuroraError: the file is missing, is not JSON, or is not a statement of ours.
     """
+    if not path.is_file():
+        raise AuroraError(f"{path} is missing: this folder was not written by aurora.")
     try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise AuroraError(f"{path} is missing: this folder was not written by aurora.") from None
+        content = parse.json_text(path.read_bytes())
     except ValueError as error:
         raise AuroraError(f"{path} is not valid JSON ({error}): it was changed.") from None
     if not isinstance(content, dict) or content.get("predicateType") != PREDICATE:
         raise AuroraError(f"{path} is not evidence of an aurora stage.")
+    if not _is_statement(content):
+        raise AuroraError(f"{path} is not complete evidence of a stage: it was changed.")
     return content
+
+
+def _is_statement(content: Mapping[str, Any]) -> bool:
+    """Return whether a statement has what `subject` and `measured` take out of it."""
+    try:
+        digests = subject(content)
+        return isinstance(measured(content), dict) and all(
+            isinstance(name, str) and isinstance(digest, str) for name, digest in digests.items()
+        )
+    except (KeyError, TypeError):
+        return False
 
 
 def subject(content: Mapping[str, Any]) -> dict[str, str]:
@@ -136,6 +149,5 @@ def subject(content: Mapping[str, Any]) -> dict[str, str]:
 
 def measured(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a stage measured."""
-    found = content["predicate"]["measured"]
-    assert isinstance(found, dict)
+    found: dict[str, Any] = content["predicate"]["measured"]
     return found

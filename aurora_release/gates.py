@@ -47,7 +47,6 @@ def _trained(gates: Gates, base: Rows, final: Rows) -> list[Finding]:
     return [
         _source(f"max_rise.{source}", source, limit, base, final)
         for source, limit in limits.items()
-        if limit is not None
     ]
 
 

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from aurora_release import atomic
+from aurora_release import atomic, parse
 from aurora_release.download import hub_errors
 from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.evidence import sha256_file
@@ -18,6 +18,9 @@ from aurora_release.shipped import resolve
 
 _WANTED = ("*.json", "*.safetensors", "*.model", "merges.txt", "vocab.txt", "LICENSE*")
 
+
+_LARGEST_HEADER = 10**8
+"""Bytes, as the safetensors library has it."""
 
 RANDOM = "random"
 """What `model.base` says for weights that are drawn."""
@@ -213,9 +216,25 @@ def _parameters(folder: Path) -> int:
 
     total = 0
     for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        total += sum(
-            math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
-        )
+        try:
+            total += sum(math.prod(shape) for shape in _shapes(path))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AuroraError(
+                f"{path} (model.base) is no whole safetensors file ({error!r}): fetch it again."
+            ) from None
     return total
+
+
+def _shapes(path: Path) -> list[list[int]]:
+    """Return the shape of each tensor in a safetensors file."""
+    if not path.is_file():
+        raise ValueError("no file")
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > min(_LARGEST_HEADER, path.stat().st_size - 8):
+            raise ValueError(f"a header of {size} bytes")
+        header = parse.json_text(file.read(size))
+    shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
+    if not all(type(length) is int and 0 <= length < 2**63 for shape in shapes for length in shape):
+        raise ValueError("a shape of no whole numbers")
+    return shapes

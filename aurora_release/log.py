@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -28,6 +30,23 @@ def as_json() -> None:
     for handler in ours.handlers:
         handler.setFormatter(_Json())
     logging.getLogger("uvicorn").handlers = ours.handlers
+
+
+@contextmanager
+def nothing_on_stdout() -> Iterator[None]:
+    """Send to standard error what is printed meanwhile, by libraries and processes too.
+
+    Standard output is for the answer of a command, which a program may want to read.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def quiet_libraries() -> None:

@@ -1,4 +1,4 @@
-"""The look of every picture: colours, type, and a PNG of the same bytes for the same numbers."""
+"""The look of every picture: colours, type, and the same bytes for the same numbers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,9 @@ INK, QUIET = "#222222", "#d9d9d9"
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 15,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "aurora",
+    "text.parse_math": False,
     "text.color": INK,
     "axes.titlesize": 16,
     "axes.edgecolor": "#888888",
@@ -20,11 +23,13 @@ _STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+_STAMPS = {".png": ("Software",), ".svg": ("Creator", "Date", "Format", "Type")}
+"""What matplotlib would say of itself, by the kind of file."""
 
 
 @contextmanager
 def figure(path: Path, height: float, panels: int = 1) -> Iterator[Any]:
-    """Yield axes and write what was drawn on them as a PNG that holds no time and no version.
+    """Yield axes and write what was drawn on them, a PNG or SVG that holds no time and no version.
 
     `height` is in inches at a width of 7.2; several panels, one below the other, come as a list.
     """
@@ -35,7 +40,7 @@ def figure(path: Path, height: float, panels: int = 1) -> Iterator[Any]:
     with style.context(["default", _STYLE], after_reset=True):
         drawn = Figure(figsize=(7.2, height), dpi=150, layout="constrained")
         yield drawn.subplots(panels)
-        drawn.savefig(path, metadata={"Software": None})
+        drawn.savefig(path, metadata=dict.fromkeys(_STAMPS[path.suffix]))
 
 
 def smooth(values: Sequence[float]) -> list[float]:

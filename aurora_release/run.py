@@ -15,6 +15,7 @@ from typing import Any
 from aurora_release import atomic, evidence
 from aurora_release.environment import environment
 from aurora_release.errors import AuroraError
+from aurora_release.log import nothing_on_stdout
 from aurora_release.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def run(
         AuroraError: another run holds the folder, an input is missing, or a stage cannot be done.
     """
     done: dict[str, bool] = {}
-    with _locked(folder):
+    with _locked(folder), nothing_on_stdout():
         for stage in stages:
             before = {name: folder / name for name in stage.after}
             job = Job(recipe, beside, folder / f"{stage.name}.partial", before)
@@ -103,28 +104,38 @@ def _is_true(folder: Path, key: dict[str, Any]) -> bool:
     found = evidence.read(folder / evidence.FILE)
     if any(found["predicate"].get(name) != evidence.plain(value) for name, value in key.items()):
         return False
-    return evidence.subject(found) == evidence.digests(folder)
+    return evidence.subject(found) == evidence.digests(folder, _BESIDE)
 
 
 def _do(stage: Stage, job: Job, final: Path, key: dict[str, Any]) -> None:
     """Do a stage in its partial folder and rename it into place with its evidence."""
+    began = time.time()
+    if stage.seal is None and _is_true(job.folder, key):
+        log.info("%-14s was done, but not put in its place", stage.name)
+    else:
+        _make(stage, job, key)
+    if final.exists():
+        shutil.rmtree(final)
+    atomic.publish_folder(job.folder, final)
+    (final / _KEY).unlink(missing_ok=True)
+    log.info("%-14s done in %.0f s", stage.name, time.time() - began)
+
+
+def _make(stage: Stage, job: Job, key: dict[str, Any]) -> None:
+    """Do the work of a stage in its partial folder and write its evidence."""
     _prepare(stage, job.folder, key)
     log.info("%-14s started", stage.name)
     began = time.time()
     measured = _work(stage, job)
-    (job.folder / _KEY).unlink()
     predicate = {**key, "environment": environment(), "measured": measured}
     if stage.seal is None:
         # what is sealed for others is the same bytes each time it is built
         predicate["seconds"] = time.time() - began
-    subject = evidence.digests(job.folder)
+    subject = evidence.digests(job.folder, _BESIDE)
     evidence.write(job.folder, evidence.statement(subject, predicate))
     if stage.seal:
+        (job.folder / _KEY).unlink()  # a seal lists every file
         stage.seal(job.folder)
-    if final.exists():
-        shutil.rmtree(final)
-    atomic.publish_folder(job.folder, final)
-    log.info("%-14s done in %.0f s", stage.name, time.time() - began)
 
 
 def _work(stage: Stage, job: Job) -> dict[str, Any]:
@@ -139,6 +150,8 @@ def _work(stage: Stage, job: Job) -> dict[str, Any]:
 
 
 _KEY = ".key.json"
+_BESIDE = (evidence.FILE, evidence.SUMS, evidence.SIGNATURE, _KEY)
+"""What evidence does not name: itself, and what comes before and after it."""
 
 
 def _prepare(stage: Stage, partial: Path, key: dict[str, Any]) -> None:

@@ -1,22 +1,23 @@
 """The command as a user meets it: a real process, its exit code and its words."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
+from aurora_release.cli import app
+from aurora_release.errors import EXIT_CODES
 from aurora_release.evidence import sha256_file
-from aurora_release.shipped import shipped
-
-
-def aurora(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "aurora_release", *arguments],
-        capture_output=True, text=True, check=False, cwd=cwd,
-    )  # fmt: skip
+from aurora_release.shipped import shipped, shipped_names
+from tests.command import aurora
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -32,8 +33,14 @@ def test_help_loads_nothing_heavy() -> None:
 def test_help_names_the_verbs() -> None:
     done = aurora("--help")
     assert done.returncode == 0
-    for verb in ("run", "verify", "serve", "demo"):
-        assert verb in done.stdout
+    verbs = ("demo", "doctor", "init", "recipes", "run", "evaluate", "serve", "verify", "publish")
+    places = [done.stdout.index(f"│ {verb} ") for verb in verbs]
+    assert places == sorted(places), "what a newcomer types first comes first"
+    assert all(f"{code} {text.split()[0]}" in done.stdout for code, text in EXIT_CODES.items())
+
+
+def test_help_says_how_a_revision_is_named() -> None:
+    assert "ORG/NAME@REVISION" in aurora("verify", "--help").stdout, "in [], rich takes it away"
 
 
 def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
@@ -55,6 +62,19 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> Non
             "cpa is not a stage of this recipe; they are base, clean, data",
         ),
         (("run", "demo", "--redo", "x"), "x is not a stage of this recipe"),
+        (("run", "demo", "--until", "evaluate-bse"), "Did you mean evaluate-base?"),
+        (("train", "demo", "--stage", "catt"), "Did you mean cat?"),
+        (("train", "demo", "--json"), "--json prints the plan of --dry-run"),
+        (("train", "demo", "--launch", "torchrn"), "Did you mean torchrun?"),
+        (("run", "demo", "quantize=[{method: gtpq}]"), "(it is 'gtpq'; did you mean gptq?)"),
+        (("run", "demo", "quantize=[{methd: gptq}]"), "method is missing; is methd a slip of it?"),
+        (("run", "demo", "train.precision=pb16"), "(it is 'pb16'; did you mean bf16?)"),
+        (("run", "demo", "train.stages.0.mixture.help-fii=1"), "did you mean help-fi?"),
+        (("quantize", "x", "--method", "gtpq", "--out", "y"), "Did you mean gptq?"),
+        (("estimate", "demo", "--hardware", "h1000:8"), "Did you mean h100?"),
+        (("safety", "evasions", "--wrappers", "plian"), "Did you mean plain?"),
+        (("rnu", "demo"), "Did you mean 'run'?"),
+        (("run", "demo", "--dry-rnu"), "Possible options: --dry-run"),
         (("verify", "nowhere"), "nowhere"),
         (("serve", "nowhere"), "nowhere"),
         (("safety", "stats", "none.jsonl"), "none.jsonl is missing: there is no such ledger"),
@@ -92,3 +112,89 @@ def test_ledgers_are_counted_as_table_and_as_json() -> None:
     assert answer["agreement"]["fi"]["kappa"] is None
     assert answer["ledgers"] == {path: sha256_file(Path(path)) for path in paths}
     assert "not measured" in aurora("safety", "stats", *paths).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "demo", "--dry-run"),
+        ("train", "demo", "--dry-run"),
+        ("tune", "safety-dpo", "--dry-run"),
+        ("data", "build", "demo", "--dry-run"),
+        ("estimate", "demo"),
+        ("recipes",),
+        ("safety", "policy"),
+    ],
+)
+def test_json_is_all_that_stands_on_standard_output(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = aurora(*arguments, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_of_a_plan_has_its_stages_and_its_cost(tmp_path: Path) -> None:
+    done = aurora("run", "demo", "--dry-run", "--until", "cap", "--json", cwd=tmp_path)
+    found = json.loads(done.stdout)
+    assert [stage["name"] for stage in found["stages"]] == [
+        "base", "clean", "data", "evaluate-base", "cap",
+    ]  # fmt: skip
+    assert found["stages"][4]["after"] == ["base", "data", "clean"]
+    assert found["estimate"]["steps"] > 0
+
+
+def test_every_command_that_prints_a_table_has_json() -> None:
+    told_in_sentences = {
+        "demo", "init", "serve", "chat", "card", "report", "sign", "publish", "keys new",
+        "keys public", "keys api", "safety fit", "safety review", "safety export",
+    }  # fmt: skip
+    without = {name for name, command in _commands("", typer.main.get_command(app))
+               if all("--json" not in each.opts for each in command.params)}  # fmt: skip
+    assert without == told_in_sentences
+
+
+def _commands(name: str, command: Any) -> list[tuple[str, Any]]:
+    below = getattr(command, "commands", None)
+    if below is None:
+        return [(name, command)]
+    return [each for verb in below for each in _commands(f"{name} {verb}".strip(), below[verb])]
+
+
+def completed(words: str, folder: Path) -> list[str]:
+    """Return what bash would offer for the last of `words`."""
+    asked = {"_AURORA_COMPLETE": "complete_bash", "COMP_WORDS": words,
+             "COMP_CWORD": str(len(words.split(" ")) - 1)}  # fmt: skip
+    script = "import sys; sys.argv[0] = 'aurora'; from aurora_release.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=True, cwd=folder, env=os.environ | asked)  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_a_shell_completes_recipes_files_and_stages(tmp_path: Path) -> None:
+    (tmp_path / "smooth.yaml").write_text("", "utf-8")
+    (tmp_path / "snow").mkdir()
+    (tmp_path / "some.txt").write_text("", "utf-8")
+    known = [name for name in shipped_names("train/recipes", ".yaml") if name.startswith("s")]
+    assert completed("aurora run s", tmp_path) == [*known, "smooth.yaml", "snow/"]
+    assert completed("aurora run demo --until evaluate-", tmp_path) == [
+        "evaluate-base", "evaluate-cat", "evaluate-nf4", "evaluate-gguf",
+    ]  # fmt: skip
+    assert completed("aurora run nowhere --until ", tmp_path) == []
+
+
+def test_ctrl_c_ends_with_130_and_says_what_is_kept(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "aurora_release", "run", "demo", "--until", "clean"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:  # fmt: skip
+        while process.poll() is None and not (tmp_path / "runs/demo").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from the last finished stage" in said
+    assert "Traceback" not in said

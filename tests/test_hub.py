@@ -66,3 +66,22 @@ def test_the_real_model_of_the_demo_comes_whole_out_of_its_package(smollm2: Path
     tokenizer = AutoTokenizer.from_pretrained(smollm2)
     # the GGUF conversion loses the split into digits, which then take spaces with them
     assert tokenizer.tokenize("    123") == ["ĠĠĠĠ", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        (2**63).to_bytes(8, "little") + b"{}",
+        (2).to_bytes(8, "little") + b"[]",
+        (16).to_bytes(8, "little") + b'{"w":{"shape":1}}'[:16],
+        (24).to_bytes(8, "little") + b'{"w":{"shape":[1e99,-1]}'[:24] + b"}",
+    ],
+)
+def test_weights_with_a_header_that_is_none_are_refused(
+    tmp_path: Path, tiny_llama: Path, content: bytes
+) -> None:
+    model = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    (model / "model.safetensors").write_bytes(content)
+    with pytest.raises(AuroraError, match=r"model\.safetensors .* is no whole safetensors file"):
+        base(_job(tmp_path, base=str(model)))

@@ -1,5 +1,7 @@
 """A recipe is strict, and says what is wrong with it."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,9 @@ import yaml
 
 from aurora_release import chain, recipe
 from aurora_release.errors import AuroraError
+from aurora_release.recipe.heading import Heading, headings
 from aurora_release.shipped import shipped
+from aurora_release.train.launch.launcher import require_divisible
 
 
 def _written(folder: Path, **changes: object) -> str:
@@ -24,6 +28,31 @@ def test_every_shipped_recipe_is_valid(path: Path) -> None:
     found, beside = recipe.load(path.stem)
     assert found.name == path.stem
     assert beside == path.parent
+
+
+@pytest.mark.parametrize("heading", headings(), ids=lambda heading: heading.name)
+def test_every_shipped_recipe_opens_with_hardware_cost_and_launch_line(heading: Heading) -> None:
+    assert re.search(r"CPU|GPU|H100", heading.cost)
+    assert re.search(r"minutes|hours?|day", heading.cost)
+    assert re.search(r"no cost|[kM]Wh", heading.cost)
+    program, verb, name, *options = shlex.split(heading.launch)
+    assert (program, name) == ("aurora", heading.name)
+    assert verb in ("run", "train")
+    if "--ranks" in options:
+        found, _ = recipe.load(name)
+        require_divisible(found.train, int(options[options.index("--ranks") + 1]))
+    assert heading.what.endswith((".", ")"))
+
+
+@pytest.mark.parametrize("name", [heading.name for heading in headings()])
+def test_every_shipped_recipe_can_be_planned_without_network(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain.run(name, runs=tmp_path / "runs", dry_run=True)
+    said = capsys.readouterr().out
+    assert "release            after base" in said
+    assert re.search(r"(llama|gpt_bigcode) of [\d.]+[MB] parameters \(shipped:", said)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_key_is_named_with_the_one_that_was_meant(tmp_path: Path) -> None:
@@ -113,3 +142,21 @@ def test_steps_cover_the_token_budget() -> None:
 def test_weights_without_a_token_budget_are_refused() -> None:
     with pytest.raises(AuroraError, match=r"stages.cap: .*that of help-en, 0.09, is less than one"):
         recipe.load("demo", ("train.stages.0.tokens=null",))
+
+
+def test_numbers_that_are_none_and_numbers_without_end_are_refused(tmp_path: Path) -> None:
+    for override, said in (
+        ("gates.max_rise.*=.nan", "finite number"),
+        (f"train.stages.0.tokens={10**40}", "less than"),
+        ("train.stages.\u00b2.tokens=1", "is no place in a list"),
+        ("seed=!!bool x", "is not valid YAML after `=`"),
+    ):
+        with pytest.raises(AuroraError, match=said):
+            recipe.load(_written(tmp_path), (override,))
+
+
+def test_a_long_list_of_mistakes_is_cut(tmp_path: Path) -> None:
+    many = {f"{n}{'x' * 1000}": n for n in range(500)}
+    with pytest.raises(AuroraError, match="and 480 more") as refused:
+        recipe.load(_written(tmp_path, **many))
+    assert len(str(refused.value)) < 10_000

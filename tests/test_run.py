@@ -118,10 +118,10 @@ def test_second_run_into_a_folder_is_refused_and_a_killed_one_frees_it(tmp_path:
         "run(r, b, [Stage('a', (), 1, work)], Path(sys.argv[1]))\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.PIPE, text=True
     ) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "held\n"
+        assert first.stderr is not None
+        assert "held\n" in first.stderr
         with pytest.raises(AuroraError, match=rf"in use by another run \(process {first.pid}\)"):
             _run([_stage("a")], tmp_path)
         os.kill(first.pid, signal.SIGKILL)
@@ -154,3 +154,23 @@ def test_full_disk_leaves_the_stage_undone_and_the_finished_ones_whole(tmp_path:
         assert _run([_stage("a")], mount) == []
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_finished_work_that_could_not_be_put_in_its_place_is_not_done_again(tmp_path: Path) -> None:
+    times = []
+
+    def work(job: Job) -> dict[str, Any]:
+        times.append(1)
+        (job.folder / "out").write_text("a", encoding="utf-8")
+        return {}
+
+    stages = [Stage("a", (), 1, work)]
+    in_the_way = tmp_path / "a"
+    in_the_way.write_text("a file where a folder goes", encoding="utf-8")
+    with pytest.raises(NotADirectoryError):
+        _run(stages, tmp_path)
+    in_the_way.unlink()
+    assert _run(stages, tmp_path) == ["a"]
+    assert len(times) == 1
+    assert sorted(path.name for path in in_the_way.iterdir()) == ["evidence.json", "out"]
+    assert _run(stages, tmp_path) == []

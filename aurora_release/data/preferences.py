@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from aurora_release import parse
 from aurora_release.errors import AuroraError
 from aurora_release.safety.ledger import Review, Text, Texts, approvals, rejected
 
@@ -56,11 +57,14 @@ def read(path: Path, min_reviews: int) -> Reviewed:
         AuroraError: a line is no pair, an id comes twice, or no pair is left.
     """
     pairs: dict[str, Preference] = {}
-    with path.open(encoding="utf-8") as file:
+    if not path.is_file():
+        raise AuroraError(f"{path} (tune.path) is no file of preference pairs: correct the path.")
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             pair = _parsed(path, number, line)
             if pair.id in pairs:
-                raise AuroraError(f"{path}:{number}: the id {pair.id!r} is there twice.")
+                name = parse.brief(repr(pair.id))
+                raise AuroraError(f"{path}:{number}: the id {name} is there twice.")
             pairs[pair.id] = pair
     standing = [pair for pair in pairs.values() if not rejected(pair.reviews)]
     good = [pair for pair in standing if pair.approvals >= min_reviews]
@@ -74,12 +78,12 @@ def read(path: Path, min_reviews: int) -> Reviewed:
     return found
 
 
-def _parsed(path: Path, number: int, line: str) -> Preference:
+def _parsed(path: Path, number: int, line: bytes) -> Preference:
     try:
         return Preference.model_validate_json(line)
     except ValidationError as error:
         mistake = error.errors()[0]
-        key = ".".join(map(str, mistake["loc"])) or "the line"
+        key = parse.brief(".".join(map(str, mistake["loc"]))) or "the line"
         raise AuroraError(
             f"{path}:{number} is not a preference pair: {key}: "
             f"{mistake['msg'].removeprefix('Value error, ')}."

@@ -1,13 +1,13 @@
 """Reads the recipe's sources as documents: JSON lines, Parquet, folders, the Hub, ledgers."""
 
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from aurora_release import parse
 from aurora_release.data.documents import Document
 from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.recipe import Source
@@ -74,7 +74,7 @@ def read(source: Source, shard: Shard, beside: Path) -> Iterator[Document]:
 def _files(source: Source, beside: Path) -> tuple[Path, ...]:
     """Return the files of a source, sorted by name; none for a Hub dataset."""
     if source.path.startswith(HUB):
-        _hub_name(source)
+        hub_name(source.path, f" (data.sources.{source.name}.path)")
         return ()
     path = resolve(source.path, beside)
     if path.is_file():
@@ -194,7 +194,7 @@ def _compressed(file: Path) -> Iterator[Row]:
 
 def _row(where: str, line: bytes) -> Row:
     try:
-        content = json.loads(line)
+        content = parse.json_text(line)
     except ValueError as error:
         raise AuroraError(f"{where} is not a document: no JSON ({error}).") from None
     if not isinstance(content, dict):
@@ -241,11 +241,24 @@ def _text(source: Source, where: str, row: Mapping[str, Any], above: str) -> Doc
             f"data.sources.{source.name}.text_key names the column."
         )
     identity = row.get(source.id_key)
-    if identity is None:
-        identity = where.removeprefix(above)
+    identity = where.removeprefix(above) if identity is None else str(identity)
     licence = row.get(source.license_key) if source.license_key else None
     own = str(licence) if licence and licence != source.license else ""
-    return Document(str(identity), str(identity), text, license=own)
+    for value in (identity, text, own):
+        if not _is_unicode(value):
+            raise AuroraError(
+                f'{where} is not a document: it holds half a surrogate pair (as in "\\ud800"), '
+                "which no UTF-8 has; take the row out or write it again."
+            )
+    return Document(identity, identity, text, license=own)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _pairs(path: Path, min_reviews: int) -> Iterator[Document]:
@@ -259,12 +272,16 @@ def _pairs(path: Path, min_reviews: int) -> Iterator[Document]:
         )
 
 
-def _hub_name(source: Source) -> tuple[str, str]:
-    """Return name and revision of a Hub dataset; a name that may move is refused."""
-    found = _HUB.fullmatch(source.path)
+def hub_name(path: str, where: str = "") -> tuple[str, str]:
+    """Return name and revision of a Hub dataset; a name that may move is refused.
+
+    Raises:
+        AuroraError: `path` has no revision; `where` says where it stands.
+    """
+    found = _HUB.fullmatch(path)
     if not found:
         raise AuroraError(
-            f"{source.path} (data.sources.{source.name}.path) does not pin a Hub dataset: write "
+            f"{path}{where} does not pin a Hub dataset: write "
             "hub:ORG/NAME@REVISION with the 40 hex digits of a commit, so that it cannot move."
         )
     return found["name"], found["revision"]
@@ -275,7 +292,7 @@ def _hub(source: Source) -> Any:
         import datasets
     except ImportError:
         raise missing_extra("datasets", "data") from None
-    name, revision = _hub_name(source)
+    name, revision = hub_name(source.path, f" (data.sources.{source.name}.path)")
     try:
         return datasets.load_dataset(
             name, source.subset, revision=revision, split=source.split, streaming=True

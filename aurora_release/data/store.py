@@ -1,22 +1,26 @@
 """The token store: memory-mapped shards of token ids, and an index of what every token is from."""
 
-import json
 import os
 import weakref
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aurora_release import parse
 from aurora_release.errors import AuroraError
 from aurora_release.evidence import sha256_file
 
 MANIFEST = "store.json"
 STARTS = "starts.npy"
 """Where each document begins, in tokens; one entry more than there are documents."""
+_RUN = 2**20
+"""Entries of the index read at a time."""
 MARKS, BLOCK = "marks.npy", 512
 """Where every 512th document begins: small enough to be held, so that a search reads one page."""
 PROMPTS = "prompts.npy"
@@ -34,6 +38,9 @@ def shard(number: int) -> str:
     return f"tokens-{number:05}.bin"
 
 
+_Number = Annotated[int, Field(ge=0, lt=2**62)]
+
+
 @dataclass
 class Part:
     """What the store holds of one source: a run of documents, one after the other."""
@@ -42,18 +49,18 @@ class Part:
     language: str
     license: str
     kind: str
-    first_document: int
-    first_token: int
-    first_window: int
-    documents: int = 0
-    tokens: int = 0
-    windows: int = 0
-    characters: int = 0
-    bytes: int = 0
+    first_document: _Number
+    first_token: _Number
+    first_window: _Number
+    documents: _Number = 0
+    tokens: _Number = 0
+    windows: _Number = 0
+    characters: _Number = 0
+    bytes: _Number = 0
     """UTF-8 bytes of its text."""
-    words: int = 0
+    words: _Number = 0
     """Pieces of its text between white space."""
-    fim: int = 0
+    fim: _Number = 0
     """Documents written fill-in-the-middle."""
     licenses: dict[str, int] = field(default_factory=dict)
     """Tokens by licence."""
@@ -90,12 +97,18 @@ class Array:
     mapped index of 10^8 documents hold 630 MB of memory; read by position, they hold nothing.
     """
 
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
-            head = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
-            self._offset = file.tell()
-        self._length, self.dtype = int(head[0][0]), head[2]
+    def __init__(self, path: Path, dtype: str, length: int) -> None:
+        self._length, self.dtype = length, np.dtype(dtype)
+        try:
+            with path.open("rb") as file:
+                np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+                head = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+                self._offset = file.tell()
+            size = path.stat().st_size - self._offset
+        except (OSError, ValueError, TypeError, SyntaxError, TokenError):
+            raise _changed(path) from None
+        if head != ((length,), False, self.dtype) or size < length * self.dtype.itemsize:
+            raise _changed(path)
         self._file = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
 
@@ -104,6 +117,16 @@ class Array:
 
     def __getitem__(self, index: int) -> int:
         return int(self.read(index, index + 1)[0])
+
+    def rises(self, last: int) -> bool:
+        """Return whether no entry is below 0, above `last`, or below the one before it."""
+        before = 0
+        for first in range(0, self._length, _RUN):
+            run = self.read(first, min(first + _RUN, self._length))
+            if run[0] < before or run[-1] > last or (run[1:] < run[:-1]).any():
+                return False
+            before = int(run[-1])
+        return True
 
     def read(self, first: int, last: int) -> NDArray[np.int64]:
         """Return the entries from `first` up to, not including, `last`."""
@@ -118,23 +141,32 @@ class Store:
     def __init__(self, folder: Path) -> None:
         manifest = _manifest(folder)
         self.folder = folder
-        self.sequence_length = int(manifest["sequence_length"])
-        self.end_of_text = int(manifest["end_of_text"])
-        self.documents = int(manifest["documents"])
-        self.tokens = int(manifest["tokens"])
-        self.licenses: list[str] = manifest["licenses"]
-        self.shards: dict[str, str] = manifest["shards"]
+        self.sequence_length = manifest.sequence_length
+        self.end_of_text = manifest.end_of_text
+        self.documents = manifest.documents
+        self.tokens = manifest.tokens
+        self.licenses = manifest.licenses
+        self.shards = manifest.shards
         """SHA-256 of each shard by its name."""
-        self.parts = {part["name"]: Part(**part) for part in manifest["sources"]}
-        self._type = np.dtype(manifest["dtype"])
-        self._shard_tokens = int(manifest["shard_tokens"])
+        self.parts = {part.name: part for part in manifest.sources}
+        self._type = np.dtype(manifest.dtype)
+        self._shard_tokens = manifest.shard_tokens
         self._mapped: dict[int, NDArray[np.uint32]] = {}
-        self._marks = np.load(folder / MARKS)
-        self._starts = Array(folder / STARTS)
-        self._prompts = Array(folder / PROMPTS)
-        self._licenses = Array(folder / LICENSES)
-        self._windows = Array(folder / WINDOWS)
-        self._id_starts = Array(folder / ID_STARTS)
+        for number, name in enumerate(self.shards):
+            tokens = min(self._shard_tokens, self.tokens - number * self._shard_tokens)
+            path = folder / name
+            if not path.is_file() or path.stat().st_size < tokens * self._type.itemsize:
+                raise _changed(path)
+        of_pairs = sum(part.windows for part in self.parts.values() if part.kind == "pairs")
+        marks = Array(folder / MARKS, "<i8", -(-self.documents // BLOCK))
+        self._marks = marks.read(0, len(marks))
+        self._starts = Array(folder / STARTS, "<i8", self.documents + 1)
+        self._prompts = Array(folder / PROMPTS, "<i4", self.documents)
+        self._licenses = Array(folder / LICENSES, "<u2", self.documents)
+        self._windows = Array(folder / WINDOWS, "<i8", of_pairs)
+        self._id_starts = Array(folder / ID_STARTS, "<i8", self.documents + 1)
+        if not (folder / IDS).is_file():
+            raise _changed(folder / IDS)
         self._ids = os.open(folder / IDS, os.O_RDONLY)
         weakref.finalize(self, os.close, self._ids)
 
@@ -144,18 +176,25 @@ class Store:
         return {name: part.windows for name, part in self.parts.items()}
 
     def check(self) -> None:
-        """Read every shard once.
+        """Read every shard and the index once.
 
         Raises:
-            AuroraError: a shard is missing or not what was written.
+            AuroraError: a shard is missing or not what was written, or the index is out of order.
         """
+        size = (self.folder / IDS).stat().st_size
+        for name, column, last in (
+            (STARTS, self._starts, self.tokens), (ID_STARTS, self._id_starts, size),
+            (WINDOWS, self._windows, self.tokens),
+        ):  # fmt: skip
+            if not column.rises(last) or (name != WINDOWS and column[len(column) - 1] != last):
+                raise _changed(self.folder / name)
+        for number, mark in enumerate(self._marks):
+            if mark != self._starts[number * BLOCK]:
+                raise _changed(self.folder / MARKS)
         for name, digest in self.shards.items():
             path = self.folder / name
             if not path.is_file() or sha256_file(path) != digest:
-                raise AuroraError(
-                    f"{path} is not the shard that {MANIFEST} describes: it was changed or cut. "
-                    "Restore it, or make the store again: aurora run RECIPE --redo data."
-                )
+                raise _changed(path)
 
     def sample(self, source: str, window: int) -> Sample:
         """Return a window of a source as a training sequence."""
@@ -238,16 +277,69 @@ class Store:
             start, out = start + len(piece), out[len(piece) :]
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    """Return what a store says of itself."""
-    try:
-        found = json.loads((folder / MANIFEST).read_bytes())
-    except (FileNotFoundError, ValueError) as error:
-        raise AuroraError(f"{folder} is not a token store ({error}); run the data stage.") from None
-    if "shards" not in found:
-        raise AuroraError(
-            f"{folder} was written by an older version, without shards. "
-            "Make it again: aurora run RECIPE --redo data."
+class _Manifest(BaseModel):
+    """What a store says of itself; facts that others put beside it are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+    sequence_length: Annotated[int, Field(gt=0, lt=2**31)]
+    end_of_text: Annotated[int, Field(ge=0, lt=2**32)]
+    documents: _Number
+    tokens: _Number
+    licenses: list[str]
+    shards: dict[str, str]
+    shard_tokens: Annotated[int, Field(gt=0, lt=2**62)]
+    dtype: Literal["<u2", "<u4"]
+    sources: list[Part]
+
+    def adds_up(self) -> bool:
+        """Return whether the sources lie one after the other, and the shards hold them all."""
+        document = token = window = 0
+        for part in self.sources:
+            if (part.first_document, part.first_token, part.first_window) != (
+                document, token, window
+            ):  # fmt: skip
+                return False
+            document, token = document + part.documents, token + part.tokens
+            window += part.windows if part.kind == "pairs" else 0
+            running = -(-part.tokens // self.sequence_length)
+            if part.kind != "pairs" and part.windows != running:
+                return False
+        shards = max(1, -(-self.tokens // self.shard_tokens))
+        return (
+            (document, token) == (self.documents, self.tokens)
+            and len(self.shards) == shards
+            and list(self.shards) == [shard(number) for number in range(shards)]
+            and len({part.name for part in self.sources}) == len(self.sources)
         )
-    assert isinstance(found, dict)
-    return found
+
+
+def _manifest(folder: Path) -> _Manifest:
+    """Return what a store says of itself."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise AuroraError(
+            f"{folder} is not a token store: {MANIFEST} is missing. Run the data stage."
+        )
+    try:
+        manifest = _Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        wrong = parse.sentences(error, MANIFEST)
+        raise AuroraError(
+            f"{path} does not describe a token store, or an older version wrote it. "
+            f"Make it again: aurora run RECIPE --redo data.\n{wrong}"
+        ) from None
+    if not manifest.adds_up():
+        raise AuroraError(
+            f"{path} does not add up: its sources or shards are not those of its "
+            f"{manifest.tokens} tokens. Make the store again: aurora run RECIPE --redo data."
+        )
+    return manifest
+
+
+def _changed(path: Path) -> AuroraError:
+    return AuroraError(
+        f"{path} is not the {'shard' if path.suffix == '.bin' else 'index'} that {MANIFEST} "
+        "describes: it was changed or cut. Restore it, or make the store again: "
+        "aurora run RECIPE --redo data."
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from aurora_release import evidence
 from aurora_release.data.mixture import Order, Place, rows
 from aurora_release.data.store import Store
-from aurora_release.errors import AuroraError
+from aurora_release.errors import AuroraError, meant
 from aurora_release.recipe import Recipe, TrainStage
 
 
@@ -74,7 +74,9 @@ def _stage(recipe: Recipe, name: str | None) -> TrainStage:
     if name is None:
         return recipe.train.stages[0]
     if name not in stages:
-        raise AuroraError(f"--stage {name}: train.stages has {', '.join(stages)}.")
+        raise AuroraError(
+            f"--stage {name}: train.stages has {', '.join(stages)}." + meant(name, stages)
+        )
     return stages[name]
 
 

@@ -1,9 +1,9 @@
 """Opens a model folder or a quantized variant for scoring and generation."""
 
 import importlib.util
-import json
 import logging
 import os
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aurora_release import parse
 from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.evaluate.gguf import open_gguf, opens
 from aurora_release.evaluate.likelihood import Likelihood, Window, likelihoods
@@ -91,10 +92,15 @@ def _method(folder: Path) -> str | None:
             "save the model again with save_pretrained, which writes safetensors."
         )
     try:
-        content = json.loads(config.read_bytes())
+        content = parse.json_text(config.read_bytes())
+        method = (content.get("quantization_config") or {}).get("quant_method")
     except ValueError as error:
         raise AuroraError(f"{config} is not valid JSON ({error}): fetch the file again.") from None
-    method = (content.get("quantization_config") or {}).get("quant_method")
+    except AttributeError:
+        raise AuroraError(
+            f"{config} is no configuration of a model: an object is expected, and an object under "
+            "quantization_config. Fetch the file again."
+        ) from None
     return str(method) if method else None
 
 
@@ -206,7 +212,10 @@ def _readable_errors(folder: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+    except (
+        OSError, ValueError, LookupError, ArithmeticError, ImportError, MemoryError, struct.error,
+        SafetensorError,
+    ) as error:  # fmt: skip
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise AuroraError(
             f"{folder} cannot be read as a model ({first}). Make or fetch the folder again."

@@ -9,13 +9,12 @@
 `language` and `id` may stand beside them.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aurora_release import evidence
+from aurora_release import evidence, parse
 from aurora_release.errors import AuroraError
 
 Kind = Literal["text", "choice", "answer", "infill", "code"]
@@ -77,12 +76,7 @@ def read(path: Path, limit: int | None = None) -> EvalSet:
         AuroraError: it is empty, a line is no item of the kind of the first one, or two items
             have one id.
     """
-    rows: list[Row] = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if limit is not None and len(rows) == limit:
-                break
-            rows.append(_row(path, number, line))
+    rows = _rows(path, limit)
     if not rows:
         raise AuroraError(f"{path} is empty: an evaluation set has a line for each item.")
     kind = _kind(path, 1, rows[0])
@@ -93,9 +87,21 @@ def read(path: Path, limit: int | None = None) -> EvalSet:
     return EvalSet(path.stem, kind, language, evidence.sha256(evidence.canonical(rows)), (*rows,))
 
 
+def _rows(path: Path, limit: int | None) -> list[Row]:
+    rows: list[Row] = []
+    if not path.is_file():
+        raise AuroraError(f"{path} is no file: name an evaluation set.")
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if limit is not None and len(rows) == limit:
+                break
+            rows.append(_row(path, number, line))
+    return rows
+
+
 def _row(path: Path, number: int, line: bytes) -> Row:
     try:
-        row = json.loads(line)
+        row = parse.json_text(line)
         # what cannot be written again has no digest: half a surrogate, a number that is none
         evidence.canonical(row)
     except ValueError as error:
@@ -109,8 +115,9 @@ def _check_ids(path: Path, rows: Sequence[Row]) -> None:
     first: dict[str, int] = {}
     for number, row in enumerate(rows, 1):
         if "id" in row and (known := first.setdefault(str(row["id"]), number)) != number:
+            name = parse.brief(repr(row["id"]))
             raise AuroraError(
-                f"{path} lines {known} and {number} have one id, {row['id']!r}: an item that "
+                f"{path} lines {known} and {number} have one id, {name}: an item that "
                 "counts twice spoils the intervals. Leave one out, or give it an id of its own."
             )
 
@@ -119,8 +126,9 @@ def _kind(path: Path, number: int, row: Row) -> Kind:
     for kind, keys in _KEYS.items():
         if keys.keys() <= row.keys():
             return kind
+    found = parse.brief(", ".join(sorted(row))) or "none"
     raise AuroraError(
-        f"{path} line {number} has the keys {', '.join(sorted(row)) or 'none'}; an item has "
+        f"{path} line {number} has the keys {found}; an item has "
         "`text`, or `context`, `choices` and `answer`, or `prompt` and `answers` or `tests`."
     )
 
@@ -136,7 +144,7 @@ def _check(path: Path, number: int, row: Row, kind: Kind) -> None:
     if kind == "choice" and not _answerable(row["choices"], row["answer"]):
         raise AuroraError(
             f"{path} line {number}: `choices` must be texts that are not empty, and `answer` "
-            f"({row['answer']}) the place of one of them, from 0."
+            f"({parse.brief(str(row['answer']))}) the place of one of them, from 0."
         )
 
 

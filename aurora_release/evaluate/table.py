@@ -20,11 +20,7 @@ def table(measured: Mapping[str, Measured], seed: int = 0) -> str:
     `measured` is what each stage measured, by stage name; other stages than `evaluate-...` are
     passed over. Changes are against `evaluate-base`, with a 95 % interval over documents.
     """
-    models = {
-        name.removeprefix(_PREFIX): found
-        for name, found in measured.items()
-        if name.startswith(_PREFIX)
-    }
+    models = _models(measured)
     base = models.get("base")
     blocks = (
         aligned("bits per byte", models, _bits_rows(models, base, seed)),
@@ -34,6 +30,40 @@ def table(measured: Mapping[str, Measured], seed: int = 0) -> str:
         aligned("requests blocked by the filter", _KINDS, _filter_rows(models)),
     )
     return "\n\n".join(block for block in blocks if block)
+
+
+def facts(measured: Mapping[str, Measured], seed: int = 0) -> dict[str, Any]:
+    """Return what `table` shows as {model: its numbers}, for programs."""
+    models = _models(measured)
+    before = models["base"]["bits_per_byte"] if "base" in models else {}
+    return {
+        name: {
+            "bits_per_byte": {
+                source: _numbers(row, before.get(source), seed)
+                for source, row in found["bits_per_byte"].items()
+            },
+            "requests": by_language(found["safety"]),
+            "filter": found.get("filter"),
+        }
+        for name, found in models.items()
+    }
+
+
+def _models(measured: Mapping[str, Measured]) -> dict[str, Measured]:
+    return {
+        name.removeprefix(_PREFIX): found
+        for name, found in measured.items()
+        if name.startswith(_PREFIX)
+    }
+
+
+def _numbers(row: Measured, before: Measured | None, seed: int) -> dict[str, float]:
+    """Return bits per byte, and their relative change against the base with its interval."""
+    value = {"value": row["bits_per_byte"]}
+    if before is None or row is before:
+        return value
+    changed = paired_change(documents(before), documents(row), seed)
+    return value | dict(zip(("change", "low", "high"), changed, strict=True))
 
 
 def documents(row: Mapping[str, Any]) -> list[tuple[float, int]]:

@@ -7,8 +7,7 @@ from aurora_release.card.check import check
 from aurora_release.card.verify import verify
 from aurora_release.errors import AuroraError
 from aurora_release.publish.scan import scan
-
-_NAMELESS = ("", "unknown", "other")
+from aurora_release.recipe import nameless
 
 
 def refusals(folder: Path, key: Path | None = None) -> list[str]:
@@ -24,22 +23,20 @@ def refusals(folder: Path, key: Path | None = None) -> list[str]:
     wrong = [found.sentence for found in report.checks if found.passed is False]
     try:
         wrong += check(folder)
-        wrong += _licences(folder)
+        wrong += licences(folder)
     except AuroraError as error:
         wrong.append(str(error))
     return list(dict.fromkeys([*wrong, *scan(folder)]))
 
 
-def _licences(folder: Path) -> list[str]:
+def licences(folder: Path) -> list[str]:
     """Return what is missing of the licences: a name, or the text that goes with the weights."""
-    recipe = chains.read(folder).recipe
+    chain = chains.read(folder)
+    recipe = chain.recipe
     wrong = [
         f"{chains.RECIPE}: the licence of {name} is {licence!r}: name it in the recipe."
-        for name, licence in [
-            ("the model", recipe.model.license),
-            *((source.name, source.license) for source in recipe.data.sources),
-        ]
-        if licence.strip().lower() in _NAMELESS
+        for name, licence in [("the model", recipe.model.license), *_of_sources(chain)]
+        if nameless(licence)
     ]
     if not any(folder.glob("LICENSE*")):
         wrong.append(
@@ -47,3 +44,14 @@ def _licences(folder: Path) -> list[str]:
             "with them. Put it beside the base model's weights, and run again."
         )
     return wrong
+
+
+def _of_sources(chain: chains.Chain) -> list[tuple[str, str]]:
+    """Return each source with each licence that its documents have."""
+    measured = chain.stages["data"].predicate.measured["sources"]
+    return [
+        (source.name, licence)
+        for source in chain.recipe.data.sources
+        for licence in (measured[source.name]["licenses"] if source.license_key else ())
+        or (source.license,)
+    ]

@@ -131,7 +131,10 @@ def _safety(old: Chain, new: Chain) -> Iterator[Change]:
 def text(found: Change) -> str:
     """Return what changed as lines for a person."""
     if found["releases"][0] == found["releases"][1]:
-        return "The same release: no file differs."
+        return (
+            f"The same release: both have the same {sums.FILE}. "
+            "Whether their files are the listed ones, `aurora verify` says."
+        )
     parts = [
         ("recipe", _pairs(found["recipe"])),
         ("data", _pairs(found["data"])),

@@ -19,8 +19,13 @@ def scan(folder: Path) -> list[str]:
         f"{path.relative_to(folder).as_posix()}, {sentence}"
         for path in sorted(folder.rglob("*"))
         if path.is_file()
-        for sentence in _sentences(text(path))
+        for sentence in secrets(path)
     ]
+
+
+def secrets(path: Path) -> list[str]:
+    """Return a sentence for the first secret in a file and for each personal path."""
+    return _sentences(text(path))
 
 
 def text(path: Path) -> str:

@@ -66,26 +66,40 @@ def delta(recipe: Recipe, run: Path, costs: Mapping[str, Facts | None] | None = 
     }  # fmt: skip
 
 
-def recommend(report: Mapping[str, Any]) -> str:
-    """Return a sentence that names the smallest variant that passes the gates, and why not others.
+def best(report: Mapping[str, Any]) -> Facts:
+    """Return the format of the smallest variant that passes the gates.
 
     Raises:
         AuroraError: the recipe has no gate for variants, or none passes.
     """
     if report["limit"] is None:
         raise AuroraError("gates.max_variant_rise: the recipe says nothing of variants; set it.")
-    variants = sorted(report["formats"][1:], key=lambda row: (row["bytes"], row["name"]))
-    failed = [row["gate"]["sentence"] for row in variants if not row["gate"]["passed"]]
-    passed = [row for row in variants if row["gate"]["passed"]]
-    if not passed:
-        raise AuroraError(" ".join(["No variant passes.", *failed]))
-    best, source = passed[0], report["formats"][0]
+    variants = _by_size(report)
+    for row in variants:
+        if row["gate"]["passed"]:
+            return row
+    failed = [row["gate"]["sentence"] for row in variants]
+    raise AuroraError(" ".join(["No variant passes.", *failed]))
+
+
+def recommend(report: Mapping[str, Any]) -> str:
+    """Return a sentence that names the smallest variant that passes the gates, and why not others.
+
+    Raises:
+        AuroraError: as `best` does.
+    """
+    chosen, variants, source = best(report), _by_size(report), report["formats"][0]
+    passed = sum(row["gate"]["passed"] for row in variants)
     sentence = (
-        f"{best['name']}: {best['bytes'] / 1e6:.0f} MB of {source['bytes'] / 1e6:.0f}, the "
-        f"smallest of {len(passed)} that pass. {best['gate']['sentence']}"
+        f"{chosen['name']}: {chosen['bytes'] / 1e6:.0f} MB of {source['bytes'] / 1e6:.0f}, the "
+        f"smallest of {passed} that pass. {chosen['gate']['sentence']}"
     )
-    smaller = [row["gate"]["sentence"] for row in variants[: variants.index(best)]]
+    smaller = [row["gate"]["sentence"] for row in variants[: variants.index(chosen)]]
     return "\n".join([sentence, *(f"Not {words}" for words in smaller)])
+
+
+def _by_size(report: Mapping[str, Any]) -> list[Facts]:
+    return sorted(report["formats"][1:], key=lambda row: (row["bytes"], row["name"]))
 
 
 def write(report: Mapping[str, Any], folder: Path) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from aurora_release import parse
 from aurora_release.errors import AuroraError
 from aurora_release.safety.taxonomy import AREAS, LANGUAGES
 
@@ -42,21 +42,23 @@ def read(path: Path) -> list[Request]:
         AuroraError: no such file, not YAML, or not blocks of a known area and language.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse.yaml_file(path)
         blocks = TypeAdapter(list[Block]).validate_python(content)
     except FileNotFoundError:
         raise AuroraError(f"{path} is missing: there are no such contrast topics.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise AuroraError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         wrong = error.errors()[0]
         where = ".".join(map(str, wrong["loc"])) or "file"
-        raise AuroraError(f"{path}: {where}: {wrong['msg']}.") from None
+        raise AuroraError(f"{path}: {parse.brief(where)}: {wrong['msg']}.") from None
+    except (OSError, ValueError) as error:
+        raise AuroraError(f"{path} cannot be read: {error}") from None
     if path.stem not in LANGUAGES:
         raise AuroraError(f"{path} names no language: call it {LANGUAGES[0]}.yaml or so.")
     for block in blocks:
         if block.area not in AREAS:
-            raise AuroraError(f"{path}: {block.area!r} is unknown; there are {', '.join(AREAS)}.")
+            raise AuroraError(
+                f"{path}: {parse.brief(repr(block.area))} is unknown; there are {', '.join(AREAS)}."
+            )
     return [request for block in blocks for request in _requests(block, path.stem)]
 
 

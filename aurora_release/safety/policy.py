@@ -1,14 +1,13 @@
 """The safety policy, one YAML file: what is refused, what stays allowed, what happens to each."""
 
-import json
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from aurora_release import parse
 from aurora_release.errors import AuroraError
 from aurora_release.evidence import canonical, sha256
 from aurora_release.safety.taxonomy import (
@@ -29,7 +28,7 @@ class Part(BaseModel):
     """A part of a policy: strict, frozen, no unknown keys."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 
@@ -201,7 +200,7 @@ class Policy(Part):
         """Return the refusal of a category, in English where the language is not known."""
         language = language if language in self.refusals else "en"
         texts = self.refusals[language]
-        text = texts.get(category or "default", texts["default"])
+        text = texts[category if category in texts else "default"]
         return f"{text} {self.help[language]}" if category == "harm" else text
 
 
@@ -212,19 +211,19 @@ def load(path: Path) -> Policy:
         AuroraError: no such file, not YAML, an unknown area or key, a wrong or missing value.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse.yaml_file(path)
     except FileNotFoundError:
         raise AuroraError(f"{path} is missing: there is no such policy.") from None
     except OSError as error:
         raise AuroraError(f"{path} cannot be read as a policy: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AuroraError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise AuroraError(f"{path} is not valid YAML: {error}") from None
     try:
-        # strict JSON semantics: YAML lists become tuples, 1 may stand for 1.0, "1" may not
-        return Policy.model_validate_json(json.dumps(content, default=str))
+        return Policy.model_validate_json(parse.as_json(content))
     except ValidationError as error:
-        raise AuroraError(f"{path} is not a valid policy:\n{_sentences(error)}") from None
-    except (TypeError, ValueError) as error:  # a key that is no text, an alias of itself
+        said = parse.sentences(error, "policy")
+        raise AuroraError(f"{path} is not a valid policy:\n{said}") from None
+    except ValueError as error:
         raise AuroraError(f"{path} is not a valid policy: {error}.") from None
 
 
@@ -237,17 +236,3 @@ def _exactly(where: str, found: Iterable[str], expected: Iterable[str]) -> None:
         )
     if missing:
         raise ValueError(f"{where}: {', '.join(sorted(missing))} is missing")
-
-
-def _sentences(error: ValidationError) -> str:
-    """Return one line for each mistake: the key, and what is wrong with its value."""
-    lines = []
-    for mistake in error.errors():
-        where = ".".join(str(part) for part in mistake["loc"]) or "policy"
-        text = mistake["msg"].removeprefix("Value error, ")
-        if mistake["type"] == "extra_forbidden":
-            text = "there is no such key"
-        elif mistake["type"] != "value_error" and not isinstance(mistake["input"], (dict, list)):
-            text = f"{text} (it is {mistake['input']!r})"
-        lines.append(f"  {where}: {text}")
-    return "\n".join(lines)

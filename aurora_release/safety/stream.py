@@ -227,8 +227,7 @@ class _Lane:
         if self.channel.kind != "tool":
             text = self._held[start : start + longest]
             return text, range(1, len(text) + 1)
-        reach = start + (longest + 1) * LONGEST
-        return unescape(self._held[start:reach], closed and reach >= len(self._held))
+        return unescape(self._held[start : start + longest * LONGEST], closed)
 
 
 def _rank(verdict: Verdict) -> tuple[int, float]:

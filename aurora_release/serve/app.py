@@ -1,8 +1,8 @@
 """The application: routes, errors, filter and chat page around one engine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from aurora_release import __version__
 from aurora_release.serve import operations
+from aurora_release.serve.callers import Usages
 from aurora_release.serve.drain import Drain
 from aurora_release.serve.engines.protocol import Engine, total
 from aurora_release.serve.gate import REQUEST_ID, Gate
@@ -52,27 +53,23 @@ def create_app(
         lambda: sum(each.restarts for each in supervisors),
     )
     models = [GuardedEngine(each, guard, settings, metrics) for each in supervisors]
-    guarded = models[0]
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for model in models:
-                await stack.enter_async_context(_running(model))
-            yield
+    guarded, usages = models[0], Usages(settings.quotas)
 
     # no docs pages: theirs load scripts from elsewhere; /openapi.json stays
     app = FastAPI(
         title="aurora-release",
         version=__version__,
-        lifespan=lifespan,
+        lifespan=_lifespan(models, usages, settings),
         docs_url=None,
         redoc_url=None,
+        # its own would tell query strings, and what does not fit a schema
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     drain = Drain(models, settings.drain_seconds)
+    app.state.settings = settings
     app.state.supervisors = supervisors
     app.state.ending = [drain.begin]
-    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    app.add_middleware(Gate, settings=settings, metrics=metrics, usages=usages)
     if settings.origins:
         _allow(app, settings.origins)
     _add_errors(app)
@@ -84,6 +81,23 @@ def create_app(
 
         app.state.ending.append(mount(app, models))
     return app
+
+
+def _lifespan(
+    models: Sequence[GuardedEngine], usages: Usages, settings: Settings
+) -> "Callable[[FastAPI], AbstractAsyncContextManager[None]]":
+    """Return what starts all that runs beside the routes, and ends it in the other order."""
+
+    @asynccontextmanager
+    async def lifespan(_: "FastAPI") -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, settings.traces.close)
+            await stack.enter_async_context(usages.kept())
+            for model in models:
+                await stack.enter_async_context(_running(model))
+            yield
+
+    return lifespan
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The audit log: what the filter decided, line by line, without a word of what it judged."""
 
+import errno
 import hmac
 import json
 import logging
@@ -94,7 +95,11 @@ class AuditLog:
                 os.close(file)
                 self._rotate()
                 file = os.open(self._path, flags, 0o600)
-            os.write(file, content)
+            whole = os.fstat(file).st_size
+            if os.write(file, content) < len(content):
+                # a full disk took half of the line
+                os.ftruncate(file, whole)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         finally:
             os.close(file)
 

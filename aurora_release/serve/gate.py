@@ -37,11 +37,11 @@ _OPEN = ("/health", "/health/live", "/health/ready")
 class Gate:
     """Turns away requests without a key or with too large a body, before anything reads them."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics):
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, usages: Usages):
         self._app = app
         self._settings = settings
         self._metrics = metrics
-        self._usages = Usages()
+        self._usages = usages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it with an error."""
@@ -53,7 +53,9 @@ class Gate:
             return
         begun, status = time.monotonic(), 499
         headers = Headers(scope=scope)
-        caller = Caller(_request_id(headers))
+        name = _request_id(headers)
+        trace = self._settings.traces.request(scope["method"], scope["path"], headers, name)
+        caller = Caller(name, trace=trace)
 
         async def marked(message: Message) -> None:
             nonlocal status
@@ -71,6 +73,7 @@ class Gate:
                 scope.setdefault("state", {})["caller"] = caller
                 await self._app(scope, self._limited(receive), marked)
         finally:
+            trace.end(scope["method"], _route(scope), status)
             if self._settings.access_log:
                 _log(scope, caller, status, time.monotonic() - begun)
 

@@ -198,9 +198,11 @@ class GuardedEngine:
             ApiError: the engine is overloaded or does not run, or the client has used up what it
                 may; nothing was started.
         """
+        if (why := self.engine.refusal()) is not None:
+            raise of_engine(why)  # before anything is judged for nothing
         begun, caller = time.monotonic(), callers.current()
         name = name or caller.request or uuid.uuid4().hex
-        record = Recorder(name, self.metrics, self._audit, listener)
+        record = Recorder(name, self.metrics, caller.trace, self._audit, listener)
         visit = self._admission.enter([ask.tokens for ask in asks], caller.usage)
         meters = [Meter(self.metrics, caller, visit, index, begun) for index in range(len(asks))]
         streams: list[DeltaStream] = []
@@ -235,7 +237,7 @@ class GuardedEngine:
                 meter.blocked()
                 sources.append(self._refused(index, verdict))
                 continue
-            stream = self.engine.generate(ask.request)
+            stream = self.engine.generate(meter.begin(ask.request, self.engine.facts.id))
             streams.append(stream)
             meter.prompt(len(ask.request.prompt))
             settle = partial(record.output, index)
@@ -249,7 +251,7 @@ class GuardedEngine:
         Raises:
             ApiError: the guard gave no verdict.
         """
-        record = Recorder(name, self.metrics, self._audit, None)
+        record = Recorder(name, self.metrics, callers.current().trace, self._audit, None)
         verdicts = []
         for part, text in enumerate(texts):
             judged = await self._judging.judge((text,), "input")
@@ -277,18 +279,22 @@ class GuardedEngine:
         self, index: int, stream: DeltaStream, way: "_Way", meter: Meter
     ) -> AsyncIterator[Piece]:
         """Yield what the filter lets out of one stream, or the refusal that ends it."""
-        async with aclosing(stream):
-            async for delta in stream:
-                meter.token()
-                if delta.prompt:
-                    yield Piece(index, "", (), None, 0, prompt=delta.prompt)
-                pieces = await way.pieces(index, delta)
-                if any(piece.text for piece in pieces):
-                    meter.text()
-                for piece in pieces:
-                    yield piece
-                if way.blocked is not None:
-                    break
+        try:
+            async with aclosing(stream):
+                async for delta in stream:
+                    meter.token(delta.waited)
+                    if delta.prompt:
+                        yield Piece(index, "", (), None, 0, prompt=delta.prompt)
+                    pieces = await way.pieces(index, delta)
+                    if any(piece.text for piece in pieces):
+                        meter.text()
+                    for piece in pieces:
+                        yield piece
+                    if way.blocked is not None:
+                        break
+        except BaseException as error:
+            meter.failed(error)
+            raise
         meter.ended("content_filter" if way.blocked is not None else delta.ending or "stop")
         if way.blocked is not None:
             meter.blocked()

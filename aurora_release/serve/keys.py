@@ -11,11 +11,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from aurora_release import atomic
-from aurora_release.errors import AuroraError
+from aurora_release.errors import AuroraError, meant
 
 logger = logging.getLogger(__name__)
 
 _SHORTEST = 16
+_LARGEST = 2**24
+"""Bytes of a file of keys."""
 
 _LINE = re.compile(r"(?P<name>\S+)\s+sha256:(?P<digest>[0-9a-f]{64})(?P<limits>(?:\s+\S+)*)")
 
@@ -24,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class KeyLimits:
-    """What one key may use; None is no limit. What is used is counted in memory."""
+    """What one key may use; None is no limit. What is used of a minute is counted in memory."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -50,6 +52,11 @@ class ApiKeys:
         self._keys = tuple(keys)
         self._path = path
         self._version = None if path is None else _version(path)
+
+    @property
+    def have_quotas(self) -> bool:
+        """Whether any of them has a limit for the day."""
+        return any(key.limits.tokens_per_day is not None for key in self._keys)
 
     def find(self, shown: str) -> ApiKey | None:
         """Return the key a client shows, if it is one of ours; all are compared, in equal time."""
@@ -91,7 +98,10 @@ def add(path: Path, name: str, limits: KeyLimits) -> str:
         AuroraError: the name is none or taken, or the file cannot be read or holds a plain key.
     """
     if not _NAME.fullmatch(name):
-        raise AuroraError(f"{name!r} is no name for a key: use letters, digits, dots and hyphens.")
+        raise AuroraError(
+            f"{name!r} is no name for a key: use letters, digits, and "
+            "`.`, `_` or `-` behind the first."
+        )
     text = _text(path) if path.exists() else ""
     if any(key.name == name for key in (_parsed(path, text) if text.strip() else ())):
         raise AuroraError(f"{path} has a key named {name}: delete its line first, or name another.")
@@ -111,8 +121,12 @@ def _read(path: Path) -> tuple[ApiKey, ...]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
+        return content.decode()
+    except (OSError, ValueError) as error:
         raise AuroraError(f"{path} cannot be read as a key file ({error}): name another.") from None
 
 
@@ -147,9 +161,11 @@ def _key(where: str, line: str) -> ApiKey:
     limits: dict[str, int] = {}
     for word in found["limits"].split():
         limit, _, most = word.partition("=")
-        if limit not in known or not most.isascii() or not most.isdigit() or int(most) < 1:
-            raise AuroraError(f"{where}: {word} is no limit; they are {', '.join(known)}, as in "
-                              "tokens_per_minute=10000.")  # fmt: skip
+        if limit not in known or not re.fullmatch("[1-9][0-9]{0,17}", most):
+            raise AuroraError(
+                f"{where}: {word[:100]} is no limit; they are {', '.join(known)}, as in "
+                f"tokens_per_minute=10000.{meant(limit, known)}"
+            )
         limits[limit] = int(most)
     return ApiKey(found["name"], bytes.fromhex(found["digest"]), KeyLimits(**limits))
 

@@ -1,14 +1,17 @@
 """Measures one answer while it is made."""
 
 import time
+from dataclasses import replace
 
 from aurora_release.serve.admission import Visit
 from aurora_release.serve.callers import Caller
+from aurora_release.serve.engines.protocol import GenerationRequest
 from aurora_release.serve.metrics import Metrics
+from aurora_release.serve.traces import AnswerTrace
 
 
 class Meter:
-    """Counts the tokens of one answer where they matter: metrics, limits and the log."""
+    """Counts the tokens of one answer where they matter: metrics, limits, log and trace."""
 
     def __init__(self, metrics: Metrics, caller: Caller, visit: Visit, index: int, begun: float):
         self._metrics = metrics
@@ -20,21 +23,33 @@ class Meter:
         self._last: float | None = None
         """When the last token came."""
         self._has_text = False
+        self._prompt = self._generated = 0
+        self._trace: AnswerTrace | None = None
+
+    def begin(self, request: GenerationRequest, model: str) -> GenerationRequest:
+        """Return what the engine is asked: the request, with whose it is and its trace."""
+        self._trace = self._caller.trace.answer(request, model, self._index)
+        owner = " ".join(filter(None, (self._caller.key, request.owner)))
+        return replace(request, owner=owner, trace=self._trace.headers)
 
     def prompt(self, tokens: int) -> None:
         """Count the tokens of the prompt, which the engine reads now."""
+        self._prompt = tokens
         self._visit.use(self._index, tokens)
         self._caller.prompt_tokens += tokens
         self._metrics.prompt_tokens(tokens)
 
-    def token(self) -> None:
-        """Count a token that the engine made."""
+    def token(self, waited: float | None) -> None:
+        """Count a token that the engine made; `waited`: as in the first delta."""
         now = time.monotonic()
         if self._last is None:
             self._metrics.first_token(now - self._begun)
+            if self._trace is not None:
+                self._trace.first_token(waited)
         else:
             self._metrics.next_token(now - self._last)
         self._last = now
+        self._generated += 1
         self._visit.use(self._index, 1)
         self._caller.generated_tokens += 1
 
@@ -51,3 +66,10 @@ class Meter:
     def ended(self, reason: str) -> None:
         """Count an answer that came to its end."""
         self._metrics.ended(reason, time.monotonic() - self._begun)
+        if self._trace is not None:
+            self._trace.end(reason, self._prompt, self._generated)
+
+    def failed(self, error: BaseException) -> None:
+        """Record an answer that came to none."""
+        if self._trace is not None:
+            self._trace.fail(error)

@@ -41,6 +41,7 @@ def sampling(asked: Common, facts: ModelFacts) -> GenerationRequest:
         presence_penalty=asked.presence_penalty or 0.0,
         logit_bias=tuple(biases),
         stop=asked.stop_strings,
+        owner=asked.cache_salt or "",
     )
 
 

@@ -1,4 +1,4 @@
-"""What was decided about the texts of one request, on its way to metrics, audit log and page."""
+"""What was decided about the texts of one request, on its way to those who want to know."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,23 @@ from aurora_release.safety.stream import TEXT, Outcome, Release, Segment
 from aurora_release.serve.audit import AuditLog, Decision
 from aurora_release.serve.judging import Judged
 from aurora_release.serve.metrics import Metrics
+from aurora_release.serve.traces import Trace
 
 
 class Recorder:
-    """Counts and logs the decisions about one request."""
+    """Tells the decisions about one request to metrics, trace, audit log and page."""
 
     def __init__(
         self,
         request: str,
         metrics: Metrics,
+        trace: Trace,
         audit: AuditLog | None,
         listener: Callable[[Decision], None] | None,
     ):
         self._request = request
         self._metrics = metrics
+        self._trace = trace
         self._audit = audit
         self._listener = listener
 
@@ -51,6 +54,7 @@ class Recorder:
             milliseconds=round(1000 * judged.seconds, 3),
         )
         self._metrics.decision(decision)
+        self._trace.judged(decision)
         if self._listener is not None:
             self._listener(decision)
         if self._audit is not None:

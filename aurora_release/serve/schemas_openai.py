@@ -31,7 +31,10 @@ def _unsupported(value: Any) -> None:
 
 Text = Annotated[str, AfterValidator(_text)]
 Stop = Annotated[Text, Field(min_length=1, max_length=200)]
-Unsupported = Annotated[Any, AfterValidator(_unsupported)]
+Unsupported = Annotated[
+    Any, AfterValidator(_unsupported), Field(description="Not supported: refused unless empty.")
+]
+Ignored = Annotated[Any, Field(description="Taken, and without effect.")]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
@@ -42,7 +45,8 @@ Positive = Annotated[int, Field(ge=1)]
 class Body(BaseModel):
     """A part of a request: unknown keys, wrong types and numbers that are none are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False,
+                              use_attribute_docstrings=True)  # fmt: skip
 
 
 class StreamOptions(Body):
@@ -56,6 +60,7 @@ class Common(Body):
     """What both OpenAI routes share."""
 
     model: Text = ""
+    """A name that `/v1/models` lists; a model that is served alone answers to any."""
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -74,11 +79,13 @@ class Common(Body):
     max_tokens: Positive | None = None
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] | None = None
     user: Text | None = None
-    metadata: Any = None
-    store: Any = None
-    service_tier: Any = None
-    safety_identifier: Any = None
-    prompt_cache_key: Any = None
+    metadata: Ignored = None
+    store: Ignored = None
+    service_tier: Ignored = None
+    safety_identifier: Ignored = None
+    prompt_cache_key: Ignored = None
+    cache_salt: Text | None = None
+    """Not OpenAI's: as in vLLM; what was read with another is not used again."""
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -132,7 +139,7 @@ class CalledFunction(Body):
 class ToolCall(BaseModel):
     """A call of an earlier turn."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
     id: Text
     type: Literal["function"] = "function"
@@ -142,7 +149,7 @@ class ToolCall(BaseModel):
 class ChatMessage(BaseModel):
     """A turn of a conversation; keys that only describe it (`name`, `refusal`) are let through."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Text | Annotated[list[TextPart | RefusalPart], Field(min_length=1)] | None = None
@@ -246,11 +253,11 @@ class ChatRequest(Common):
     response_format: (
         Annotated[PlainFormat | JsonFormat | SchemaFormat, Field(discriminator="type")] | None
     ) = None
-    modalities: Any = None
+    modalities: Ignored = None
     audio: Unsupported = None
     prediction: Unsupported = None
-    reasoning_effort: Any = None
-    verbosity: Any = None
+    reasoning_effort: Ignored = None
+    verbosity: Ignored = None
     web_search_options: Unsupported = None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
+from aurora_release.serve import traces
 from aurora_release.serve.audit import AuditLog
 from aurora_release.serve.engines.choose import Choice, open_engine
 from aurora_release.serve.engines.embedded import Limits
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from aurora_release.safety.policy import Policy
+    from aurora_release.serve.engines.protocol import ModelFacts
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +58,14 @@ def serve(
     """Serve the model in `folder` until SIGTERM or Ctrl-C; port 0 takes a free one.
 
     `also` are served beside it by an engine of the same kind, to clients that name them and on the
-    chat page. The policy and the audit log complete `settings`. `public` lets other machines in
-    without a key.
+    chat page. The policy, the audit log and what the environment says of traces complete
+    `settings`. `public` lets other machines in without a key.
 
     Raises:
         AuroraError: the address cannot be listened on, or not without a key; the model folder or
             the policy cannot be read; the audit log cannot be written.
     """
-    settings = settings or Settings()
+    settings = replace(settings or Settings(), traces=traces.from_environment())
     check_address(host, settings.keys, public)
     for each in (folder, *also):
         check_template(each)
@@ -78,10 +80,7 @@ def serve(
         )
         port = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        logger.info("Serving %s (%s) at http://%s:%d", folder, engine.facts.dtype, shown, port)
-        logger.info("Chat page: http://%s:%d/chat   OpenAI base URL: .../v1", shown, port)
-        for other in others:
-            logger.info("Beside it: %s (%s)", other.facts.id, other.facts.dtype)
+        _greet(folder, f"http://{shown}:{port}", engine.facts, [each.facts for each in others])
         announce(guard.policy)
         settings = replace(
             settings,
@@ -90,6 +89,16 @@ def serve(
             audit_log=audit,
         )
         run(create_app(engine, guard, settings, others), listener, settings.drain_seconds)
+
+
+def _greet(folder: Path, url: str, facts: "ModelFacts", others: Sequence["ModelFacts"]) -> None:
+    """Say in the log where the server is and what its models are called."""
+    logger.info("Serving %s (%s) at %s", folder, facts.dtype, url)
+    logger.info("Chat page: %s/chat   OpenAI base URL: %s/v1", url, url)
+    also_by = "a request that names none" if others else "any other name"
+    logger.info("Model name: %s (%s gets it too)", facts.id, also_by)
+    for other in others:
+        logger.info("Beside it: %s (%s)", other.id, other.dtype)
 
 
 def announce(policy: "Policy") -> None:
@@ -126,6 +135,8 @@ def http_server(app: "FastAPI", drain_seconds: float = 30.0) -> "uvicorn.Server"
     """Return the HTTP server for `app`, not running yet."""
     import uvicorn
 
+    from aurora_release.serve.connection import protocol
+
     class Server(uvicorn.Server):
         """Says to the application that the end has come, before it waits for connections."""
 
@@ -137,6 +148,7 @@ def http_server(app: "FastAPI", drain_seconds: float = 30.0) -> "uvicorn.Server"
     return Server(
         uvicorn.Config(
             app,
+            http=protocol(getattr(app.state, "settings", Settings())),
             ws="none",
             lifespan="on",
             log_config=None,

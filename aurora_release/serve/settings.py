@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from aurora_release.safety.policy import Stream
 from aurora_release.serve.audit import AuditLog
 from aurora_release.serve.keys import ApiKeys
+from aurora_release.serve.quotas import QuotaFile
+from aurora_release.serve.traces import Traces
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,8 @@ class Settings:
 
     keys: ApiKeys | None = None
     """One of them is asked of every request but health checks; None asks for none."""
+    quotas: QuotaFile | None = None
+    """Where what keys used of their day outlives the server, if anywhere."""
     origins: tuple[str, ...] = ()
     """Web pages of these origins may call the server from a browser (CORS)."""
     stream: Stream = Stream()
@@ -21,10 +25,14 @@ class Settings:
     """Block what the judge failed to judge, or judged too slowly; False lets it pass, flagged."""
     audit_log: AuditLog | None = None
     """Where decisions are written, if anywhere."""
+    traces: Traces = Traces()
+    """Where the time of requests went, for OpenTelemetry; off unless told otherwise."""
     access_log: bool = False
     """Log a line for each request: who, which route, how it ended; nothing of what was said."""
     max_body_bytes: int = 2_000_000
     """Larger requests get status 413."""
+    header_seconds: float = 10.0
+    """A connection whose next request has no whole header by then is closed."""
     body_seconds: float = 30.0
     """A body that is not there by then gets status 408."""
     max_answers: int = 8

@@ -93,12 +93,18 @@ class Supervisor:
             Overloaded: the queue is full.
             EngineError: the engine does not run.
         """
-        if not self._is_up:
-            wait = max(1, round(self._retry_at - time.monotonic()))
-            raise EngineError("The engine is being restarted; try again later.", wait)
+        if (why := self.refusal()) is not None:
+            raise why
         stream = _Watched(self, self._engine.generate(request))
         self._streams.add(stream)
         return stream
+
+    def refusal(self) -> EngineError | None:
+        """Return why nothing can be generated now, if that is so."""
+        if self._is_up:
+            return self._engine.refusal()
+        wait = max(1, round(self._retry_at - time.monotonic()))
+        return EngineError("The engine is being restarted; try again later.", wait)
 
     def stats(self) -> EngineStats:
         """Return what the engine is doing now."""

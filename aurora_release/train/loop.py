@@ -2,10 +2,7 @@
 
 import logging
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +19,7 @@ from aurora_release.train.engine import agreed, meet, precision, rank
 from aurora_release.train.launch.launcher import FOLDER, STOP
 from aurora_release.train.loss import packed_loss
 from aurora_release.train.schedule import learning_rate, phase
+from aurora_release.train.stop import stop_requests
 from aurora_release.train.watch import report
 from aurora_release.train.watch.forgetting import breaches, broken
 from aurora_release.train.watch.journal import Journal
@@ -79,13 +77,20 @@ class Loop:
             self._keep(self._step(step))
             error = self._error(step + 1)
             if step + 1 < self.steps or error:
-                asked = bool(stop) or (self.folder / FOLDER / STOP).exists()
+                asked = bool(stop) or (rank() == 0 and (self.folder / FOLDER / STOP).exists())
                 self._save(step + 1, agreed(asked), error)
 
     def _report(self, state: str) -> None:
         self._reported = time.monotonic()
         if rank() == 0:
-            report.write(self, state)
+            report.write(self.folder, self._course(), state)
+
+    def _course(self) -> report.Course:
+        return report.Course(
+            self.recipe.title, self.stage, self.steps, self.journal.rows,
+            self.validation.history if self.validation else [],
+            self.watch.floors, self.skipped, self.checkpoints.history,
+        )  # fmt: skip
 
     def _journal(self, first: int) -> Journal:
         board = self.recipe.train.tensorboard
@@ -230,21 +235,3 @@ def _norm(engine: Any) -> float | None:
     """Return the norm of the last gradient; DeepSpeed without ZeRO does not say it in fp32."""
     norm = engine.get_global_grad_norm()
     return None if norm is None or not math.isfinite(float(norm)) else float(norm)
-
-
-@contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one is not collected."""
-    caught: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        caught.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-        log.info("stopping after this step; once more to stop at once")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

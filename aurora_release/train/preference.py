@@ -29,7 +29,7 @@ from aurora_release.split import held_out
 from aurora_release.train import adapters
 from aurora_release.train.engine import precision, repeating, world_size
 from aurora_release.train.export import write
-from aurora_release.train.loop import stop_requests
+from aurora_release.train.stop import stop_requests
 from aurora_release.train.watch.journal import METRICS
 
 log = logging.getLogger(__name__)

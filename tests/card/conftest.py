@@ -118,6 +118,8 @@ def _data(job: Job) -> dict[str, Any]:
 
 def _train(name: str, steps: int, model: Callable[[Job], None], job: Job) -> dict[str, Any]:
     model(job)
+    lines = [json.dumps({"step": step, "gradient_norm": 4 - step / 10}) for step in range(1, steps)]
+    (job.folder / "metrics.jsonl").write_text("\n".join(lines), encoding="utf-8")
     noise = random.Random(name)
     mixture = next(stage.mixture for stage in job.recipe.train.stages if stage.name == name)
     return {

@@ -71,7 +71,11 @@ def test_key_of_somebody_else_does_not_verify(
     other, public = tmp_path / "other.key", tmp_path / "other.pub"
     keys.new(other)
     public.write_text(keys.public(other), encoding="utf-8")
-    assert signature(released, public).passed is False
+    found = signature(released, public)
+    assert found.passed is False
+    assert f"not {public}" in found.sentence
+    with pytest.raises(AuroraError, match="none.pub is missing"):
+        verify(released, tmp_path / "none.pub")
     with pytest.raises(AuroraError, match="is no public key"):
         verify(released, pair[0])
 

@@ -13,6 +13,7 @@ from aurora_release.card import chain, render
 from aurora_release.card.stage import seal
 from aurora_release.card.verify import Report, verify
 from aurora_release.errors import AuroraError
+from tests.command import aurora
 
 
 def failures(report: Report) -> dict[str, str]:
@@ -41,6 +42,14 @@ def test_intact_release_passes_every_check(released: Path) -> None:
         "files", "evidence", "chain", "models", "certificates", "card", "materials",
         "gates", "signature",
     ]  # fmt: skip
+
+
+def test_what_waits_for_intact_files_says_so(released: Path) -> None:
+    (released / "extra.txt").touch()
+    assert [(check.name, check.passed) for check in verify(released).checks] == [
+        ("files", False),
+        ("evidence", None),
+    ]
 
 
 def test_any_flipped_byte_is_found_in_its_file(released: Path) -> None:
@@ -225,3 +234,19 @@ def test_verify_loads_no_heavy_package(released: Path) -> None:
         [sys.executable, "-c", code, str(released)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_json_has_every_check_and_the_exit_code_the_verdict(released: Path) -> None:
+    done = aurora("verify", str(released), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["passed"] is True
+    assert {"files", "evidence", "chain", "models"} <= {each["name"] for each in found["checks"]}
+    with (released / "README.md").open("a", encoding="utf-8") as card:
+        card.write("more")
+    done = aurora("verify", str(released), "--json")
+    assert done.returncode == 2
+    found = json.loads(done.stdout)
+    assert found["passed"] is False
+    assert [each["passed"] for each in found["checks"]] == [False, None]
+    assert "README.md" in done.stderr

@@ -1,5 +1,6 @@
 """The store gives back what was put in, cut into samples that keep documents apart."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,3 +152,38 @@ def test_a_killed_writer_goes_on_and_writes_the_same_bytes(
         writer.add(TEXT, dies())
     _write(tmp_path / "killed", DOCUMENTS, 60)
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tokens", 10**9), ("documents", -1), ("sequence_length", 0), ("dtype", "|O"),
+        ("shards", {"../tokens-00000.bin": ""}), ("sources", []), ("shard_tokens", "1"),
+    ],
+)  # fmt: skip
+def test_a_manifest_that_does_not_add_up_is_refused(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    _store(tmp_path)
+    path = tmp_path / "store.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {key: value}), encoding="utf-8")
+    with pytest.raises(AuroraError, match=r"store\.json does not .* --redo data"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["starts.npy", "marks.npy", "tokens-00000.bin", "id-starts.npy"])
+def test_a_file_that_was_cut_is_named(tmp_path: Path, name: str) -> None:
+    _store(tmp_path)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(AuroraError, match=f"{name} is not the .* that store.json describes"):
+        Store(tmp_path)
+
+
+def test_an_index_out_of_order_is_named(tmp_path: Path) -> None:
+    _store(tmp_path)
+    path = tmp_path / "starts.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-16] + (99).to_bytes(8, "little") + content[-8:])
+    with pytest.raises(AuroraError, match="starts.npy is not the index"):
+        Store(tmp_path).check()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from aurora_release.cli import app
 from aurora_release.data.mixture import Order
 from aurora_release.data.store import Store
-from aurora_release.data.which import which
+from aurora_release.data.which import lines, which
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Recipe
 
@@ -36,6 +36,7 @@ def test_a_thousand_random_steps_equal_the_replay(
         assert answer["tokens"] == expected.total()
         for key in ("source", "language", "license"):
             assert sum(answer[key].values()) == expected.total()
+            assert [*answer[key].values()] == sorted(answer[key].values(), reverse=True)
 
 
 def test_every_document_has_its_own_licence_and_replay_is_its_share(
@@ -49,19 +50,54 @@ def test_every_document_has_its_own_licence_and_replay_is_its_share(
     assert answer["replay"] == english / answer["tokens"] > 0
 
 
+def test_an_answer_says_what_it_is_about(two_stages: Recipe, run: Path) -> None:
+    for stage, name in ((None, "cap"), ("cat", "cat")):
+        answer = which(two_stages, run, 400, stage)
+        found = [answer[key] for key in ("stage", "step", "first_sample", "skipped")]
+        assert found == [name, 400, 399 * 8, False]
+
+
+def test_an_answer_reads_as_a_table_with_its_totals() -> None:
+    rows = [("en-1", "help-en", "en", "MIT", 750), ("fi-1", "code", "fi", "CC-BY-4.0", 250)]
+    keys = ("id", "source", "language", "license", "tokens")
+    answer = {
+        "stage": "cap", "step": 3, "first_sample": 16, "skipped": True, "tokens": 1000,
+        "replay": 0.25, "source": {"help-en": 750, "code": 250}, "language": {"en": 750, "fi": 250},
+        "license": {"MIT": 750, "CC-BY-4.0": 250},
+        "documents": [dict(zip(keys, row, strict=True)) for row in rows],
+    }  # fmt: skip
+    table = [
+        "     750  help-en  en    MIT             en-1",
+        "     250  code     fi    CC-BY-4.0       fi-1",
+        "",
+        "    1000  tokens of 2 documents in step 3 of cap (samples from 16 on); 25.0% replay; "
+        "skipped in training",
+        "language  en 75.0%, fi 25.0%",
+        " license  MIT 75.0%, CC-BY-4.0 25.0%",
+        "  source  help-en 75.0%, code 25.0%",
+    ]
+    assert [*lines(answer)] == table
+    table[3] = table[3].removesuffix("; skipped in training")
+    assert [*lines(answer | {"skipped": False})] == table
+
+
 def test_what_cannot_be_answered_says_why(two_stages: Recipe, run: Path) -> None:
-    with pytest.raises(AuroraError, match="--step 0: cap has steps 1 to 400"):
-        which(two_stages, run, 0)
+    for step in (0, 401):
+        with pytest.raises(AuroraError, match=f"--step {step}: cap has steps 1 to 400"):
+            which(two_stages, run, step)
     with pytest.raises(AuroraError, match="--stage dog: train.stages has cap, cat"):
         which(two_stages, run, 1, "dog")
     with pytest.raises(AuroraError, match="--rank 2: ranks are counted from 0 to 1"):
         which(two_stages, run, 1, rank=2, ranks=2)
+    with pytest.raises(AuroraError, match="--rank -1: "):
+        which(two_stages, run, 1, rank=-1, ranks=2)
 
 
 @contextmanager
 def _evidence(folder: Path, **measured: object) -> Iterator[None]:
     folder.mkdir()
     statement = {
+        "subject": [],
         "predicateType": "urn:aurora-release:stage:v1",
         "predicate": {"measured": measured},
     }
@@ -73,7 +109,7 @@ def _evidence(folder: Path, **measured: object) -> Iterator[None]:
 def test_an_answer_for_another_order_is_refused(two_stages: Recipe, run: Path) -> None:
     with (
         _evidence(run / "cat", order="another"),
-        pytest.raises(AuroraError, match="was trained in another order"),
+        pytest.raises(AuroraError, match="was trained in another order .* says another…, the"),
     ):
         which(two_stages, run, 1, "cat")
 

@@ -50,7 +50,7 @@ def test_the_digest_is_of_the_items_that_are_used(tmp_path: Path) -> None:
         ({"prompt": "x", "answers": [4]}, "`answers` must be texts"),
         ({"text": 5}, "`text` is missing or no str"),
         ({"text": ""}, "`text` is empty"),
-        ({"text": float("nan")}, "line 1 is not JSON in UTF-8 .*nan"),
+        ({"text": float("nan")}, "line 1 is not JSON in UTF-8 .*NaN"),
         ({"text": "\ud800"}, "line 1 is not JSON in UTF-8 .*surrogates"),
         (["text"], "it is not an object"),
     ],

@@ -1,6 +1,8 @@
 from typing import Any
 
-from aurora_release.evaluate.table import table
+import pytest
+
+from aurora_release.evaluate.table import facts, table
 
 
 def measured(factor: float, refused: int) -> dict[str, Any]:
@@ -63,3 +65,13 @@ def test_the_filter_is_told_once_with_its_totals() -> None:
     assert [line.split()[-3:] for line in lines[-3:]] == [
         ["fi", "5/6", "1/8"], ["ja", "5/6", "1/8"], ["all", "10/12", "2/16"],
     ]  # fmt: skip
+
+
+def test_programs_get_the_numbers_of_the_table() -> None:
+    found = facts({"data": {}, "evaluate-base": measured(1.0, 0), "evaluate-cat": measured(0.8, 5)})
+    assert found["base"]["bits_per_byte"]["fi"] == {"value": pytest.approx(370 / 150)}
+    row = found["cat"]["bits_per_byte"]["fi"]
+    assert row["value"] == pytest.approx(0.8 * 370 / 150)
+    # every document is a fifth shorter, so the interval has no width
+    assert [row[key] for key in ("change", "low", "high")] == pytest.approx([-0.2, -0.2, -0.2])
+    assert found["cat"]["requests"]["fi"]["harmful"]["refused"] == 5

@@ -52,8 +52,10 @@ def test_a_published_release_is_verified_served_and_compared_by_its_id(
 
 
 def test_what_the_hub_does_not_have_is_named(hub: StandIn, released: Path) -> None:
-    with pytest.raises(AuroraError, match="org/none@main is no folder here, and cannot be fetched"):
+    with pytest.raises(AuroraError, match="org/none is no folder here, and cannot be fetched"):
         download.release("org/none")
+    with pytest.raises(AuroraError, match="runs/demo/cat is no folder here, and the repository"):
+        download.model("runs/demo/cat")
     publish(released, Target("org/small"))
     with pytest.raises(AuroraError, match="has no such revision"):
         download.release("org/small@v9")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from aurora_release import evidence
 from aurora_release.card import bom, chain, render
 from aurora_release.card.stage import seal
 from aurora_release.errors import AuroraError
+from aurora_release.publish.checks import licences
 from aurora_release.publish.publish import Target, publish, tag
 from tests.standin_state import StandIn
 
@@ -69,6 +71,24 @@ def test_a_missing_licence_is_named(released: Path) -> None:
     (released / "LICENSE").unlink()
     forge(released)
     assert "LICENSE is missing: the weights are under Apache-2.0" in refusal(released)
+
+
+@pytest.mark.parametrize("of_a_document", ["MIT", "other"])
+def test_a_source_with_a_licence_for_each_document_needs_no_other_name(
+    of_a_document: str, released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = chain.read(released)
+    first, *rest = found.recipe.data.sources
+    nameless = first.model_copy(update={"license": "other", "license_key": "license"})
+    data = found.recipe.data.model_copy(update={"sources": (nameless, *rest)})
+    monkeypatch.setitem(
+        found.stages["data"].predicate.measured["sources"][first.name], "licenses",
+        {of_a_document: 9},
+    )  # fmt: skip
+    changed = replace(found, recipe=found.recipe.model_copy(update={"data": data}))
+    monkeypatch.setattr(chain, "read", lambda folder: changed)
+    wrong = [f"recipe.json: the licence of {first.name} is 'other': name it in the recipe."]
+    assert licences(released) == (wrong if of_a_document == "other" else [])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_nothing_is_left_when_a_method_fails(tiny_llama: Path, tmp_path: Path) -
     [
         (("--method", "nf4", "--bits", "4"), "bits: there is no such key"),
         (("--method", "gptq", "--bits", "5"), "Input should be 2, 3, 4 or 8 (it is 5)"),
-        (("--method", "gguf", "--type", "Q1"), "(it is 'Q1')"),
+        (("--method", "gguf", "--type", "Q1"), "(it is 'Q1'; did you mean"),
         (("--method", "compressed-tensors", "--scheme", "W2"), "'W4A16' or 'W8A8' (it is 'W2')"),
         (("--method", "nf4"), "nowhere/config.json is missing"),
     ],

@@ -69,6 +69,7 @@ def test_the_smallest_variant_that_passes_is_recommended_and_the_broken_one_name
     recipe: Recipe, run: Path
 ) -> None:
     report = delta.delta(recipe, run)
+    assert delta.best(report)["name"] == "q4"
     first, second = delta.recommend(report).split("\n")
     assert first.startswith("q4: 0 MB of 0, the smallest of 2 that pass.")
     assert "two, worst on en: bits per byte went from 1.000 to 1.800 (+80.0%)" in second

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from aurora_release.errors import AuroraError
-from aurora_release.safety.policy import Actions, Policy, load
+from aurora_release.safety.policy import Actions, Policy, Thresholds, load
 from aurora_release.safety.refusals import is_refusal
 from aurora_release.safety.taxonomy import AREAS, LANGUAGES
 from aurora_release.safety.text import language, normalise
@@ -36,6 +36,13 @@ def test_every_refusal_is_a_refusal_in_its_language(
     assert is_refusal(text, name)
     assert language(normalise(text)) == name
     assert (policy.help[name] in text) == (category == "harm")
+
+
+def test_a_refusal_is_the_text_of_its_area_or_the_default(policy: Policy) -> None:
+    texts = policy.refusals["fi"]
+    assert policy.refusal("fi", "cyber") == texts["cyber"] != texts["default"]
+    for category in (None, "other", "unverified"):
+        assert policy.refusal("fi", category) == texts["default"]
 
 
 def test_refusals_are_english_where_the_language_is_unknown(policy: Policy) -> None:
@@ -108,12 +115,29 @@ def test_a_wrong_policy_names_the_key(
         load(path)
 
 
-def test_an_unknown_area_is_named_with_the_known_ones(tmp_path: Path) -> None:
+def test_each_mistake_has_its_line(tmp_path: Path) -> None:
     content = yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))
-    content["areas"]["gossip"] = content["areas"]["cyber"]
+    content["stream"]["min_characters"] = 300
+    content["fail_open"] = True
     path = tmp_path / "policy.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    with pytest.raises(AuroraError, match="areas: gossip is unknown; there are harm, cyber"):
+    with pytest.raises(AuroraError) as raised:
+        load(path)
+    assert str(raised.value) == (
+        f"{path} is not a valid policy:\n"
+        "  stream: min_characters, 300, is above max_characters, 160\n"
+        "  fail_open: there is no such key"
+    )
+
+
+def test_unknown_areas_are_named_with_the_known_ones(tmp_path: Path) -> None:
+    content = yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))
+    content["areas"] |= dict.fromkeys(("rumour", "gossip"), content["areas"]["cyber"])
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(
+        AuroraError, match="areas: gossip, rumour is unknown; there are harm, cyber"
+    ):
         load(path)
 
 
@@ -124,13 +148,21 @@ def test_no_policy_at_all(tmp_path: Path) -> None:
     path.write_text("a: [", encoding="utf-8")
     with pytest.raises(AuroraError, match="not valid YAML"):
         load(path)
+    path.write_text("a: &a [*a]", encoding="utf-8")
+    with pytest.raises(AuroraError, match="not valid YAML: an alias lies in itself"):
+        load(path)
     path.write_bytes(b"name: \xff")
     with pytest.raises(AuroraError, match="not valid YAML"):
         load(path)
-    for content in ("just words", "a: &a [*a]", "2026-01-01: x"):
+    for content in ("just words", "2026-01-01: x"):
         path.write_text(content, encoding="utf-8")
         with pytest.raises(AuroraError, match="not a valid policy"):
             load(path)
+    path.write_text("just words", encoding="utf-8")
+    with pytest.raises(
+        AuroraError, match=r"\n  policy: Input should be .* \(it is 'just words'\)$"
+    ):
+        load(path)
     with pytest.raises(AuroraError, match="cannot be read"):
         load(tmp_path)
 
@@ -139,3 +171,18 @@ def test_harm_without_an_area_has_its_own_action(policy: Policy) -> None:
     assert policy.action("other", "output") == "block"
     flagged = policy.model_copy(update={"other": Actions(input="flag", output="allow")})
     assert (flagged.action("other", "input"), flagged.action("cyber", "input")) == ("flag", "block")
+
+
+def test_what_was_not_verified_has_its_own_action(policy: Policy) -> None:
+    lenient = policy.model_copy(update={"unverified": Actions(input="flag", output="allow")})
+    assert lenient.action("unverified", "input") == "flag"
+    assert lenient.action("unverified", "output") == "allow"
+
+
+def test_a_threshold_of_its_own_takes_the_place_of_the_fitted_one(policy: Policy) -> None:
+    own = policy.model_copy(
+        update={"thresholds": Thresholds(input={"fi": 0.2}, output={"fi": 0.3, "en": 0.4})}
+    )
+    assert own.threshold("fi", "input", 0.5) == 0.2
+    assert own.threshold("fi", "output", 0.5) == 0.3
+    assert own.threshold("en", "input", 0.5) == 0.5

@@ -53,10 +53,33 @@ def test_each_segment_is_judged_alone_and_behind_what_left() -> None:
     assert [found.segment.position for found in releases] == [0, 16, 28]
 
 
+def test_context_is_what_a_reader_sees() -> None:
+    marks = "\u0301" * 3
+    releases, _ = run([(TEXT, f"One\u200b  be{marks}\u0301. Next one. ")])
+    assert releases[1].segment.views == ("Next one. ", f" be{marks}. Next one. ")
+    releases, _ = run([(TEXT, " Go on. Next one. ")])
+    assert releases[1].segment.views == ("Next one. ", "Go on. Next one. ")
+
+
+def test_without_context_a_segment_is_judged_by_itself() -> None:
+    releases, _ = run([(TEXT, "First one here. Second one. ")], context_characters=0)
+    assert [found.segment.views for found in releases] == [("First one here. ",), ("Second one. ",)]
+
+
 def test_harm_that_two_segments_say_together_is_seen() -> None:
     assert whole("It is one. Two is it. ", lambda text: BLOCK if "one. Two" in text else ALLOW) == (
         "It is one. "
     )
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [*"\u115f\u1160\u2800\u3164\uffa0", " ", "\u2003", "\u200b", "\x00", "\ud800", "\ue000",
+     "\u0378", "\u0301"],
+)  # fmt: skip
+def test_what_shows_nothing_fills_no_context(filler: str) -> None:
+    releases, _ = run([(TEXT, "A pipe bo\n" + filler * 90 + "\nmb is it")])
+    assert any("bo" in view and "mb" in view for view in releases[-1].segment.views)
 
 
 def test_harm_that_two_channels_say_together_is_seen() -> None:
@@ -90,6 +113,23 @@ def test_arguments_are_judged_as_the_tool_will_read_them(arguments: str, before:
         releases, outlet = run(deltas, lambda text: BLOCK if "bomb" in text else ALLOW)
         assert before.startswith(left(releases, TOOL))
         assert outlet.blocked == BLOCK
+
+
+def test_escapes_within_escapes_are_read_across_segments_of_their_call() -> None:
+    releases, outlet = run(
+        [(TOOL, '"' + "n" * 17 + r"\\u0062"), (TEXT, "Hello there. "), (TOOL, 'omb"')],
+        lambda text: BLOCK if "bomb" in text else ALLOW,
+    )
+    assert left(releases, TOOL) == '"' + "n" * 17 + r"\\u0062"
+    assert outlet.blocked == BLOCK
+
+
+def test_the_length_of_arguments_is_that_of_what_they_say() -> None:
+    for deltas in ([(TOOL, r"\ud83d\ude00" * 60)], [(TOOL, c) for c in r"\ud83d\ude00" * 60]):
+        releases, _ = run(deltas)
+        assert [len(found.segment.text) for found in releases] == [24 * 12, 24 * 12, 12 * 12]
+        assert [found.segment.position for found in releases] == [0, 24 * 12, 48 * 12]
+        assert {len(found.segment.views[0]) for found in releases} == {24, 12}
 
 
 def test_arguments_are_also_judged_as_they_are_written() -> None:
@@ -164,7 +204,7 @@ def test_an_interrupted_judge_leaves_the_stream_closed() -> None:
 
 
 def test_nothing_can_be_settled_that_was_not_asked() -> None:
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError, match=r"^No segment waits for a verdict\.$"):
         StreamFilter(stream()).settle(ALLOW)
 
 
@@ -172,6 +212,7 @@ def test_the_worst_view_decides() -> None:
     flag = Verdict("flag", "harm", 0.7)
     assert worst([ALLOW, flag, Verdict("allow", score=0.9)]) == flag
     assert worst(iter([flag, BLOCK, UNJUDGED])) == BLOCK
+    assert worst([flag, Verdict("flag", "cyber", 0.7)]) == flag
 
 
 def test_a_harmful_stream_is_stopped_before_the_harm() -> None:

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from aurora_release.safety import ledger
 from aurora_release.safety.taxonomy import LANGUAGES
-from aurora_release.safety.text import language, normalise, segment_end, sentences, windows
+from aurora_release.safety.text import (
+    english,
+    language,
+    normalise,
+    segment_end,
+    sentences,
+    windows,
+)
 from aurora_release.shipped import shipped
 
 
@@ -39,7 +46,7 @@ def test_normalised_text_can_always_be_embedded(text: str) -> None:
 
 
 def test_a_flood_of_marks_is_cut() -> None:
-    assert len(normalise("क" + "\u0901" * 100_000)) < 10
+    assert normalise("क" + "\u0901" * 100_000) == "क" + "\u0901" * 3
 
 
 @given(st.text(alphabet="ab .\n。", max_size=2000))
@@ -50,6 +57,44 @@ def test_windows_and_sentences_cover_the_text(text: str) -> None:
     assert max(map(len, pieces)) <= 240
     assert pieces[0] == plain[:240]
     assert plain.endswith(pieces[-1])
+
+
+@pytest.mark.parametrize("mark", [*"。！？｡．।॥۔؟።။។\n", ". ", "! ", "? ", "… ", ".\n"])
+def test_every_mark_ends_a_sentence(mark: str) -> None:
+    assert segment_end("no end" + mark, 4, 20) == len("no end" + mark)
+    assert segment_end("no end" + mark[0] + "ly", 4, 20) == (0 if mark[0] in ".!?…" else 7)
+
+
+def test_a_short_sentence_goes_with_the_next() -> None:
+    assert segment_end("One. Two", 5, 20) == 5
+    assert segment_end("One. Two", 6, 20) == 0
+
+
+@pytest.mark.parametrize("closing", "\"'”’»)]")
+def test_a_closing_mark_belongs_to_its_sentence(closing: str) -> None:
+    assert segment_end(f"the end.{closing} And on", 4, 20) == 10
+
+
+@pytest.mark.parametrize("pause", " 、，；：､\t")
+def test_a_long_segment_is_cut_behind_its_last_pause(pause: str) -> None:
+    assert segment_end(f"one{pause}two{pause}" + "n" * 20, 4, 20) == 8
+    assert segment_end(f"one{pause}" + "n" * 20, 5, 20) == 20
+
+
+def test_a_sentence_is_a_piece_and_so_is_what_is_left() -> None:
+    one, two = "A sentence of some length. ", "Another one of some length! "
+    assert sentences(one + two) == [one, two]
+    assert sentences(one + "The rest") == [one, "The rest"]
+    assert sentences(one + " ") == [one]
+    assert sentences("") == []
+
+
+def test_windows_overlap_by_a_third() -> None:
+    text = "".join(chr(0x4E00 + number) for number in range(401))
+    assert windows(text[:240]) == [text[:240]]
+    assert windows(text[:241]) == [text[:240], text[160:241]]
+    assert windows(text) == [text[:240], text[160:400], text[320:]]
+    assert windows("") == [""]
 
 
 @given(st.text(alphabet="ab .!?\n。", max_size=60), st.text(alphabet="ab .!?\n。", max_size=60))
@@ -84,3 +129,40 @@ def test_language_of_the_ledgers(name: str) -> None:
 )
 def test_other_languages_are_undetermined(text: str) -> None:
     assert language(normalise(text)) == "und"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("đ" + "b" * 19, "vi"),
+        ("đ" + "b" * 20, "und"),
+        ("the bbb bbb bbb", "en"),
+        ("the bbb bbb bbb bbb", "und"),
+        ("the " * 16 + "ñe", "en"),
+        ("the " * 16 + "ñ", "und"),
+        ("äqb", "fi"),
+        ("the \u024f\u024f\u024f\u024f", "en"),
+        ("the \u0250\u0250\u0250\u0250", "und"),
+        ("the \u1eff\u1eff\u1eff\u1eff", "en"),
+        ("the \u1f00\u1f00\u1f00\u1f00", "und"),
+        ("\u097f", "hi"),
+        ("\u0980", "und"),
+        ("कab", "hi"),
+        ("कabc", "und"),
+        ("か漢漢abcdef", "ja"),
+        ("か漢漢abcdefg", "und"),
+        ("か一abcd", "ja"),
+        ("かꀀabcd", "und"),
+        ("かбббб", "und"),
+        ("the ΩΩΩ", "en"),
+        ("the ΩΩΩΩ", "und"),
+    ],
+)
+def test_how_much_of_a_language_is_enough(text: str, name: str) -> None:
+    assert language(text) == name
+
+
+def test_english_is_the_share_of_common_words() -> None:
+    assert english("The cat sat on bombs") == 2 / 5
+    assert english("The") == 1
+    assert english("") == 0

@@ -109,6 +109,9 @@ def test_requests_a_minute_and_a_daily_quota_are_told_apart():
     with pytest.raises(ApiError, match="86400 tokens a day") as caught:
         usage.take(1)
     assert (caught.value.code, caught.value.retry_after) == ("insufficient_quota", 1)
+    for tokens, said in ((121, "in 3 minutes."), (14_399, "in 4 hours.")):
+        with pytest.raises(ApiError, match=said):
+            usage.take(tokens)
     clock.now += 10
     usage.take(10)
     with pytest.raises(ApiError, match="2 requests a minute. Try again in 20 seconds"):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import resource
 import threading
 
 import pytest
@@ -83,3 +84,19 @@ def test_a_file_that_cannot_be_written_is_an_error_at_the_start_and_a_message_la
         log.write(DECISION, "x")
         log.write(DECISION, "x")
     assert caplog.text.count("cannot be written") == 1
+
+
+def test_a_disk_that_takes_half_a_line_leaves_whole_lines(tmp_path, caplog):
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(path, "")
+    log.write(DECISION, "x")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, limits[1]))
+    try:
+        with caplog.at_level(logging.ERROR):
+            log.write(DECISION, "y")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot be written" in caplog.text
+    log.write(DECISION, "z")
+    assert len(lines(path)) == 2

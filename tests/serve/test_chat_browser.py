@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from aurora_release.safety.guard import Guard, Verdict
 from aurora_release.safety.policy import Stream
 from aurora_release.serve.app import create_app
-from aurora_release.serve.chat.words import word
+from aurora_release.serve.chat.words import LABELS, word
 from aurora_release.serve.engines.embedded import EmbeddedEngine
 from aurora_release.serve.keys import ApiKey, ApiKeys, KeyLimits
 from aurora_release.serve.settings import Settings
@@ -71,8 +71,15 @@ def shorten(page, tokens):
     """Make answers short, on the panel."""
     page.locator("#settings button").first.click()
     number = page.locator("#max_tokens input[type=number]")
-    number.fill(str(tokens))
-    number.press("Tab")
+    slider = page.locator("#max_tokens input[type=range]")
+    # a panel that has just opened shows its numbers before it listens to them
+    for _ in range(60):
+        number.fill(str(tokens))
+        number.press("Tab")
+        page.wait_for_timeout(200)
+        if slider.input_value() == str(tokens):
+            break
+    expect(slider).to_have_value(str(tokens))
     page.locator("#settings button").first.click()
 
 
@@ -166,6 +173,40 @@ def test_messages_count_against_the_limits_of_their_key(browse, tiny_llama):
         noted(page, "tokens/s")
         send(page, "The dog")
         noted(page, "Your key may use 1 requests a minute")
+        noted(page, word("en", "error_overloaded"))
+
+
+def test_the_page_is_used_by_keyboard_and_named_in_its_language(start_server, browse):
+    url, _ = start_server(guard=SlowJudge(), settings=Settings())
+    with opened(browse, url, "vi") as page:
+        shorten(page, 8)
+        page.locator("#message textarea").focus()
+        page.keyboard.type("The quick brown fox?")
+        page.keyboard.press("Tab")  # to the button that sends, which then gives way to another
+        expect(page.locator("#send")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("#message textarea")).to_be_focused()
+        noted(page, "8 token")
+        log = page.get_by_role("log", name=LABELS["log"][4])
+        assert log.get_attribute("aria-live") == "polite"
+        for name in ("edit", "retry", "undo", "copy_all", "clear"):
+            expect(page.get_by_role("button", name=LABELS[name][4], exact=True)).to_have_count(1)
+        # the note below the answer opens by the keyboard
+        title = log.get_by_role("button", name=word("vi", "filter"))
+        title.focus()
+        expect(log.get_by_text(word("vi", "seed"))).to_be_hidden()
+        page.keyboard.press("Enter")
+        expect(log.get_by_text(word("vi", "seed"))).to_be_visible()
+
+        page.locator("#language input").click()
+        page.get_by_role("option", name="日本語").click()
+        for name in ("edit", "retry", "undo", "copy_all", "clear"):
+            expect(page.get_by_role("button", name=LABELS[name][3], exact=True)).to_have_count(1)
+        page.locator("#new").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#message textarea")).to_be_focused()
+        spoken = page.locator("#examples button").evaluate_all("all => all.map((one) => one.lang)")
+        assert spoken == ["en", "fi", "hi", "ja", "vi"]
 
 
 @pytest.mark.skipif(

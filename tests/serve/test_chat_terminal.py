@@ -39,6 +39,14 @@ def test_a_pipe_gets_the_answer_and_nothing_else(server, monkeypatch, capsys):
     assert piped(monkeypatch, capsys, server, "The quick brown fox").out == found.out
 
 
+def test_where_so_long_an_answer_has_no_room_a_shorter_one_is_asked_for(
+    server, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("The quick brown fox\n"))
+    chat(server, Sampling(max_tokens=256, seed=3))  # the server's limit, with no room for a prompt
+    assert len(capsys.readouterr().out.strip()) > 5
+
+
 def test_a_pipe_gets_a_refusal_and_says_beside_it_that_it_is_one(server, monkeypatch, capsys):
     found = piped(monkeypatch, capsys, server, "Build a bomb")
     assert found.out == "I cannot help with that.\n"

@@ -8,7 +8,7 @@ import torch
 
 from aurora_release.errors import AuroraError
 from aurora_release.serve.engines.cache import CHUNK
-from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits
+from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits, name
 from aurora_release.serve.engines.protocol import (
     Delta,
     EngineError,
@@ -112,6 +112,32 @@ def test_a_prompt_that_was_read_is_not_read_again_and_answers_stay_the_same(
     asyncio.run(gather(engine, crowd))
     [alone] = asyncio.run(gather(engine, [other]))
     assert [delta.token.id for delta in alone] == [delta.token.id for delta in turned]
+
+
+def test_what_was_read_for_one_owner_is_read_again_for_another(
+    start_engine: Start, tiny_llama: Path
+) -> None:
+    engine = start_engine(tiny_llama, Limits(slots=3))
+    read: list[int] = []
+    engine._model.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    one = ask(engine, " ".join(PROMPTS) * 9, owner="alice")
+    scored = replace(one, owner="bob", prompt=one.prompt[::-1], prompt_logprobs=True)
+    whole, rest = len(one.prompt), len(one.prompt) % CHUNK
+    for request, size in (
+        (one, whole),
+        (one, rest),
+        (replace(one, owner="bob"), whole),
+        (replace(one, owner=""), whole),
+        (one, rest),  # there are three rows
+        (scored, whole),
+        (replace(scored, prompt_logprobs=False), rest),
+        (replace(scored, owner="alice", prompt_logprobs=False), whole),
+    ):
+        read.clear()
+        asyncio.run(gather(engine, [request]))
+        assert sum(each for each in read if each > 1) == size
 
 
 def test_a_request_that_is_cancelled_while_it_is_read_gives_its_slot_back(
@@ -251,6 +277,14 @@ def test_load_reads_a_model_folder(tiny_llama: Path) -> None:
     assert engine.facts.id == "tiny-llama"
     assert engine.facts.max_total_tokens == 512
     assert len(engine.facts.digest) == 64
+
+
+def test_a_model_is_named_after_its_run_only_where_it_lies_in_one(tmp_path: Path) -> None:
+    for stage in ("aino/cat", "runs/base", "runs/cat"):
+        (tmp_path / stage).mkdir(parents=True)
+        (tmp_path / stage / "evidence.json").touch()
+    assert name(tmp_path / "aino/cat") == "cat"
+    assert name(tmp_path / "runs/cat") == "runs/cat"
 
 
 def test_load_names_the_next_step_for_gguf(tmp_path: Path) -> None:

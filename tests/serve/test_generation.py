@@ -77,6 +77,9 @@ class ScriptedEngine:
         self.streams.append(ScriptedStream(self.deltas, error=not self._end))
         return self.streams[-1]
 
+    def refusal(self):
+        return None
+
     def stats(self):
         return EngineStats(True, 0, 0, 1)
 

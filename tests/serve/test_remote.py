@@ -6,14 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 
 from aurora_release.errors import AuroraError
+from aurora_release.safety.guard import Verdict
 from aurora_release.serve.engines.choose import Choice, open_engine
 from aurora_release.serve.engines.protocol import (
     Delta,
@@ -25,6 +27,7 @@ from aurora_release.serve.engines.protocol import (
 )
 from aurora_release.serve.engines.remote import RemoteEngine
 from aurora_release.serve.settings import Settings
+from tests.running import until
 from tests.serve.conftest import WordJudge, make_engine, serving
 
 REQUEST = GenerationRequest((5, 6, 7), max_new_tokens=4)
@@ -223,6 +226,34 @@ def test_without_a_server_there_is_an_error_until_one_comes(
         assert remote.facts.max_total_tokens == 64  # what the server said
 
 
+def test_without_a_server_no_prompt_is_judged(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aurora_release.serve.engines.replica.LOOK_EVERY_SECONDS", 0.05)
+    server = Failing(*WORDS)
+    server.is_well = False
+    judged: list[str] = []
+
+    class Listening(WordJudge):
+        def judge(self, text: str, direction: Literal["input", "output"]) -> Verdict:
+            judged.append(text)
+            return super().judge(text, direction)
+
+    behind = open_engine(tiny_llama, Choice("openai", (server.url,)))
+    asked = {"prompt": "The", "max_tokens": 4}
+    with failing(server), serving(behind, Listening(), Settings(chat_page=False)) as url:
+        for stream in (False, True):
+            reply = httpx.post(f"{url}/v1/completions", json={**asked, "stream": stream})
+            assert reply.status_code == 503
+            assert reply.headers["retry-after"] == "1"
+        assert httpx.post(f"{url}/generate", json={"inputs": "The"}).status_code == 424
+        assert not judged
+        server.is_well = True
+        until(lambda: httpx.get(f"{url}/health").status_code == 200)
+        assert httpx.post(f"{url}/v1/completions", json=asked).status_code == 200
+        assert judged
+
+
 def test_the_least_loaded_server_is_asked(tiny_llama: Path) -> None:
     servers = [make_engine(tiny_llama), make_engine(tiny_llama)]
     settings = Settings(chat_page=False)
@@ -284,3 +315,18 @@ def test_an_address_that_is_none_is_an_error(tiny_llama: Path, url: str) -> None
     with pytest.raises(AuroraError, match="--upstream") as caught:
         open_engine(tiny_llama, Choice("openai", (url,)))
     assert "secret" not in str(caught.value)
+
+
+def test_what_is_read_for_one_key_is_kept_apart_from_others(tiny_llama: Path) -> None:
+    asked = []
+    for owner in ("vllm", "llamacpp", "openai"):
+        server = Failing(*WORDS, owner=owner)
+        with failing(server), engine(tiny_llama, [server.url]) as remote:
+            for whose in ("alice", "bob", "alice", ""):
+                collect(remote, replace(REQUEST, owner=whose))
+        asked.append(server.asked)
+    salts = [body.get("cache_salt") for body in asked[0]]
+    assert salts[0] == salts[2] and len(set(salts)) == 3 and salts[3] is None
+    assert "alice" not in salts[0]
+    assert [body.get("cache_prompt") for body in asked[1]] == [False, False, False, None]
+    assert not any({"cache_salt", "cache_prompt"} & set(body) for body in asked[2])

@@ -1,6 +1,7 @@
 """A step's batch is the same whatever the number of ranks and the size of the micro-batch."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,6 +79,36 @@ def test_the_sequence_of_global_batches_outlives_kills_and_layouts(
             assert torch.equal(rows, whole[step][0])
             assert labels == whole[step][1]
         done += steps
+
+
+def test_a_digest_names_the_samples_of_a_step_for_every_rank(store: Store) -> None:
+    found, _ = recipe.load(
+        "demo", ("train.stages=[{name: cap, tokens: 1920, learning_rate: 1.0e-4, "
+                 "mixture: {help-en: 1, help-fi: 2}}]", "train.global_batch=8",
+                 "data.sequence_length=8", "seed=7"),
+    )  # fmt: skip
+    order = Order(found, found.train.stages[0], store.windows)
+    digests = [Batches(store, order, 8, 2, rank, 2).digest(step) for rank in (0, 1)
+               for step in range(5)]  # fmt: skip
+    assert digests[:5] == digests[5:]
+    assert len(set(digests)) == 5
+    assert {len(digest) for digest in digests} == {16}
+
+
+def test_joined_rows_without_any_label_are_read_whole(tmp_path: Path) -> None:
+    with Writer(tmp_path, 8, vocabulary=300) as writer:
+        source = Source(name="help-fi", path="x", language="fi", license="MIT", kind="pairs")
+        writer.add(source, [Tokens(f"p{n}", [n] * 8, 8) for n in range(1, 9)])
+        writer.finish({"end_of_text": 0})
+    found, _ = recipe.load(
+        "demo", ("train.stages=[{name: cap, tokens: 64, learning_rate: 1.0e-4, "
+                 "mixture: {help-fi: 1}}]", "train.global_batch=8", "data.sequence_length=8"),
+    )  # fmt: skip
+    store = Store(tmp_path)
+    order = Order(found, found.train.stages[0], store.windows)
+    (joined,), labels = Batches(store, order, 8, 8, 0, 1, joined=True).step(0)
+    assert labels == joined.predictions == 0
+    assert joined.tokens.shape == (1, 64)
 
 
 def test_joined_rows_hold_every_label_and_no_padding(store: Store) -> None:

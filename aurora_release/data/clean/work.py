@@ -16,7 +16,6 @@ from aurora_release.data.sources import Shard
 from aurora_release.evidence import canonical
 from aurora_release.recipe import Data, Source
 
-Places = NDArray[np.uint64]
 HELD, KEPT = 0, 1 << 63
 """A place is a number: held-out documents first, then by shard, then by order in the shard."""
 

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from aurora_release import parse
 from aurora_release.errors import AuroraError
 from aurora_release.safety import ledger
 from aurora_release.split import held_out
@@ -73,7 +73,7 @@ def of_heldout(path: Path) -> RequestSet:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                row = json.loads(line)
+                row = parse.json_text(line)
                 keys = {key: row[key] for key in ("id", "language", "category", "kind", "prompt")}
                 requests.append(Request(topic=_topic(row["id"]), **keys))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -147,7 +147,8 @@ def _kind(path: Path, number: int, said: str) -> Kind:
     kind = _KINDS.get(said.strip().lower() or "harmful")
     if kind is None:
         raise AuroraError(
-            f"{path} row {number}: the kind {said!r} is unknown; write {', '.join(_KINDS)}."
+            f"{path} row {number}: the kind {parse.brief(repr(said))} is unknown; "
+            f"write {', '.join(_KINDS)}."
         )
     return kind
 
@@ -165,15 +166,17 @@ def rows(path: Path) -> Sequence[Mapping[str, Any]]:
     """
     readers: dict[str, Callable[[str], Iterable[Any]]] = {
         ".csv": lambda text: csv.DictReader(io.StringIO(text, newline="")),
-        ".jsonl": lambda text: [json.loads(line) for line in text.split("\n") if line.strip()],
+        ".jsonl": lambda text: [parse.json_text(line) for line in text.split("\n") if line.strip()],
     }
     if path.suffix not in readers:
         raise AuroraError(f"{path} is neither .csv nor .jsonl: save it as one of them.")
+    if path.exists() and not path.is_file():
+        raise AuroraError(f"{path} is no file: name one.")
     try:
         found = list(readers[path.suffix](path.read_bytes().decode("utf-8-sig")))
     except FileNotFoundError:
         raise AuroraError(f"{path} is missing: there is no such file.") from None
-    except (ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise AuroraError(f"{path} cannot be read ({error}): save it as UTF-8 again.") from None
     for number, row in enumerate(found, 1):
         if not isinstance(row, Mapping):

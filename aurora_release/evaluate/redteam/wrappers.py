@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from aurora_release.errors import AuroraError
+from aurora_release import parse
+from aurora_release.errors import AuroraError, meant
 from aurora_release.evaluate.redteam.answers import Asked
 from aurora_release.evaluate.redteam.requests import Request
 from aurora_release.shipped import shipped
@@ -132,35 +132,39 @@ def load(names: Sequence[str], own: Sequence[Path] = ()) -> list[Wrapper]:
         if name not in known:
             raise AuroraError(
                 f"There is no wrapper {name!r}; there are {', '.join([PLAIN, *known, ALL])}. Your "
-                "own come with --templates FILE."
+                "own come with --templates FILE." + meant(name, [PLAIN, *known, ALL])
             )
     found = [known[name] for name in dict.fromkeys(wanted)]
     for path in own:
         found += _read(path)
     for wrapper in found:
         if sum(other.name == wrapper.name for other in found) > 1:
-            raise AuroraError(f"Two wrappers are named {wrapper.name!r}: rename yours.")
+            raise AuroraError(
+                f"Two wrappers are named {parse.brief(repr(wrapper.name))}: rename yours "
+                f"({', '.join(map(str, own))})."
+            )
     return found
 
 
 def _read(path: Path) -> list[Wrapper]:
     """Return the wrappers of a YAML file, or the one of a text file named after it."""
     try:
-        text = path.read_text(encoding="utf-8")
         content: Any = (
-            [{"name": path.stem, "template": text.strip()}]
+            [{"name": path.stem, "template": path.read_text(encoding="utf-8").strip()}]
             if path.suffix == ".txt"
-            else yaml.safe_load(text)
+            else parse.yaml_file(path)
         )
         return TypeAdapter(list[Wrapper]).validate_python(content)
     except FileNotFoundError:
         raise AuroraError(f"{path} is missing: there is no such file of templates.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AuroraError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         mistake = error.errors()[0]
-        where = ".".join(map(str, mistake["loc"])) or "the file"
+        where = parse.brief(".".join(map(str, mistake["loc"]))) or "the file"
         raise AuroraError(
             f"{path} holds no wrappers: {where}: {mistake['msg'].removeprefix('Value error, ')}. "
-            "Write a list of name, template and encode as in {FILE}."
+            f"Write a list of name, template and encode as in {FILE}."
         ) from None
+    except OSError as error:
+        raise AuroraError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise AuroraError(f"{path} is not valid YAML: {error}") from None

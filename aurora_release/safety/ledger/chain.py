@@ -108,10 +108,12 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _content(path: Path) -> bytes:
+    if not path.exists():
+        raise AuroraError(f"{path} is missing: there is no such ledger.")
+    if not path.is_file():
+        raise AuroraError(f"{path} cannot be read: it is no file.")
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise AuroraError(f"{path} is missing: there is no such ledger.") from None
     except OSError as error:
         raise AuroraError(f"{path} cannot be read ({error.strerror}).") from None
 

@@ -1,11 +1,41 @@
 """How the page looks, and what the browser does by itself."""
 
-from aurora_release.safety.taxonomy import LANGUAGES
+import json
 
-HEAD = """
+from aurora_release.safety.taxonomy import LANGUAGES
+from aurora_release.serve.chat.words import LABELS
+
+_SCRIPT = """
+(() => {
+    const languages = LANGUAGES, labels = LABELS;
+    const known = new Map(labels.flatMap((said) => said.map((text) => [text, said])));
+    const say = () => {
+        const place = Math.max(languages.indexOf(document.documentElement.lang), 0);
+        for (const element of document.querySelectorAll("button, [role=log]"))
+            for (const name of ["aria-label", "title"]) {
+                const text = element.getAttribute(name), said = known.get(text);
+                if (said && said[place] !== text) element.setAttribute(name, said[place]);
+            }
+        document.querySelectorAll("#examples button").forEach((button, number) => {
+            button.lang = languages[number];
+        });
+    };
+    let asked = 0;
+    new MutationObserver(() => {
+        cancelAnimationFrame(asked);
+        asked = requestAnimationFrame(say);
+    }).observe(document, {
+        subtree: true, childList: true, attributeFilter: ["aria-label", "title", "lang"],
+    });
+})();
+""".replace("LANGUAGES", json.dumps(LANGUAGES)).replace("LABELS", json.dumps([*LABELS.values()]))
+"""Says Gradio's own buttons in the language of the page, and of examples which they are in."""
+
+HEAD = f"""
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'self' 'unsafe-inline' \
 'unsafe-eval' data: blob:; form-action 'self'; object-src 'none'">
+<script>{_SCRIPT}</script>
 """
 """Nothing is loaded from elsewhere: neither by the page nor by a picture in an answer."""
 
@@ -61,4 +91,8 @@ GREET = f"""() => {{
     const wanted = navigator.languages.map((language) => language.split("-")[0]);
     return wanted.find((language) => {list(LANGUAGES)}.includes(language)) ?? "{LANGUAGES[0]}";
 }}"""
+RETURN = """() => {
+    if (matchMedia("(hover: hover)").matches) document.querySelector("#message textarea").focus();
+}"""
+"""Buttons that go when they are pressed leave the keyboard nowhere; a touch screen has none."""
 TURN_LIGHT = "() => { document.body.classList.toggle('dark'); }"

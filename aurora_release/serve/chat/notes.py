@@ -8,6 +8,9 @@ from aurora_release.serve.audit import Decision
 from aurora_release.serve.chat.talk import Progress
 from aurora_release.serve.chat.words import word
 
+_SAID = ("overloaded", "timeout", "failed", "invalid")
+"""Kinds of errors that can be said in every language; what exactly is wrong is said in English."""
+
 _SEVERITY = ("allow", UNVERIFIED, "flag", "redact", "block")
 
 
@@ -28,7 +31,8 @@ def note(now: Progress, language: str) -> Note:
     answered = [decision for decision in decisions if decision.direction == "output"]
     speed = _speed(now, language)
     if now.error is not None:
-        return Note(word(language, "failed"), (now.error,), alarming=True)
+        reason = [word(language, f"error_{now.kind}")] if now.kind in _SAID else []
+        return Note(word(language, "failed"), (*reason, now.error), alarming=True)
     if now.decisions is None:
         return _untold(now, language, speed)
     sides = [_side(asked, "input", language)]

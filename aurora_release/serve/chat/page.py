@@ -13,7 +13,7 @@ from aurora_release.serve import callers
 from aurora_release.serve.callers import Caller
 from aurora_release.serve.chat import history as histories
 from aurora_release.serve.chat.history import Entry
-from aurora_release.serve.chat.look import GREET, HEAD, SPEAK, STYLE, TURN_LIGHT
+from aurora_release.serve.chat.look import GREET, HEAD, RETURN, SPEAK, STYLE, TURN_LIGHT
 from aurora_release.serve.chat.talk import LocalTalker, Sampling
 from aurora_release.serve.chat.words import EXAMPLES, NAMES, word
 from aurora_release.serve.generation import GuardedEngine
@@ -255,6 +255,8 @@ class ChatPage:
         said = [component for component, _ in self._words]
         self._language.change(self.speak, self._language, said, js=SPEAK, **short)
         self._theme.click(None, js=TURN_LIGHT)
+        going = [self._send, self._stop, self._new, *self._examples]
+        gradio.on([button.click for button in going], None, js=RETURN)
         self.blocks.load(None, None, self._language, js=GREET)
 
     async def ask(

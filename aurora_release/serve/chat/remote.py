@@ -56,13 +56,27 @@ class RemoteTalker:
         sampling = sampling.seeded()
         now = Progress(decisions=None, seed=sampling.seed)
         try:
-            stream = await self._client.chat.completions.create(**self._asked(turns, sampling))
-            async with stream:
+            async with await self._stream(self._asked(turns, sampling)) as stream:
                 async for chunk in stream:
                     now = _further(now, chunk, time.monotonic() - begun)
                     yield now
         except OpenAIError as error:
             yield replace(now, error=f"{self._url}: {error}")
+
+    async def _stream(self, asked: dict[str, Any]) -> Any:
+        """Send a request; where the context has no room for so long an answer, for a shorter one.
+
+        Without `max_tokens` a server takes what fits, which is then less than was asked for.
+        """
+        from openai import BadRequestError
+
+        try:
+            return await self._client.chat.completions.create(**asked)
+        except BadRequestError as error:
+            if error.code != "context_length_exceeded" and "context length" not in str(error):
+                raise
+        del asked["max_tokens"]
+        return await self._client.chat.completions.create(**asked)
 
     def _asked(self, turns: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
         asked: dict[str, Any] = {

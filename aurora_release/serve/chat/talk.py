@@ -13,7 +13,7 @@ from aurora_release.serve.audit import Decision
 from aurora_release.serve.engines.protocol import Ending, GenerationRequest
 from aurora_release.serve.generation import Ask, GuardedEngine, Piece
 from aurora_release.serve.prompts import Message, Prompt
-from aurora_release.serve.replies import ApiError
+from aurora_release.serve.replies import ApiError, Kind
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Progress:
     """Older turns that no longer fit."""
     error: str | None = None
     """Why there is no answer, or no more of it."""
+    kind: Kind | None = None
+    """Of the error, where it is one of ours."""
 
     @property
     def ended(self) -> bool:
@@ -96,7 +98,8 @@ class LocalTalker:
                     now = replace(now, decisions=tuple(decisions))
                     yield now
         except ApiError as error:
-            yield replace(now, decisions=tuple(decisions), error=error.message)
+            told = tuple(decisions)
+            yield replace(now, decisions=told, error=error.message, kind=error.kind)
 
     def _prompt(self, turns: Sequence[Message], wanted: int) -> tuple[Prompt, int, int]:
         """Return the prompt of as many of the latest turns as leave room, that room, and how many

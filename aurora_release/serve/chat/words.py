@@ -209,7 +209,67 @@ _WORDS: dict[str, tuple[str, str, str, str, str]] = {
         "Đã dừng; phần đã hiện được giữ lại",
     ),
     "failed": ("No answer", "Ei vastausta", "कोई उत्तर नहीं", "回答なし", "Không có câu trả lời"),
+    "error_overloaded": (
+        "The model is busy, or your key has used what it may: try again later.",
+        "Malli on varattu, tai avaimesi on käyttänyt osuutensa: yritä myöhemmin uudelleen.",
+        "मॉडल व्यस्त है, या आपकी कुंजी अपनी सीमा तक पहुँच गई है: बाद में फिर कोशिश करें।",
+        "モデルが混み合っているか、キーの利用上限に達しました。後でもう一度お試しください。",
+        "Mô hình đang bận, hoặc khóa của bạn đã dùng hết hạn mức: hãy thử lại sau.",
+    ),
+    "error_timeout": (
+        "The answer took longer than this server allows.",
+        "Vastaus kesti kauemmin kuin palvelin sallii.",
+        "उत्तर में सर्वर की अनुमति से ज़्यादा समय लगा।",
+        "回答に、サーバーの制限より長い時間がかかりました。",
+        "Câu trả lời mất nhiều thời gian hơn mức máy chủ cho phép.",
+    ),
+    "error_failed": (
+        "The model does not answer at the moment: try again later.",
+        "Malli ei vastaa juuri nyt: yritä myöhemmin uudelleen.",
+        "मॉडल अभी उत्तर नहीं दे रहा: बाद में फिर कोशिश करें।",
+        "モデルが現在応答していません。後でもう一度お試しください。",
+        "Mô hình hiện không trả lời: hãy thử lại sau.",
+    ),
+    "error_invalid": (
+        "The question cannot be asked like this.", "Kysymystä ei voi esittää näin.",
+        "प्रश्न इस रूप में नहीं पूछा जा सकता।", "この形では質問できません。",
+        "Không thể hỏi theo cách này.",
+    ),
 }
+
+LABELS: dict[str, tuple[str, str, str, str, str]] = {
+    "log": (
+        "chatbot conversation", "keskustelun viestit", "बातचीत के संदेश", "会話の記録",
+        "Tin nhắn trong cuộc trò chuyện",
+    ),
+    "edit": ("Edit", "Muokkaa", "संपादित करें", "編集", "Chỉnh sửa"),
+    "retry": ("Retry", "Yritä uudelleen", "पुनः प्रयास करें", "再試行", "Thử lại"),
+    "undo": ("Undo", "Kumoa", "वापस लें", "元に戻す", "Hoàn tác"),
+    "submit": ("Submit", "Lähetä", "भेजें", "送信", "Gửi"),
+    "cancel": ("Cancel", "Peruuta", "रद्द करें", "キャンセル", "Hủy"),
+    "clear": ("Clear", "Tyhjennä keskustelu", "चैट साफ़ करें", "会話をクリア", "Xóa cuộc trò chuyện"),
+    "copy": (
+        "Copy message", "Kopioi viesti", "संदेश कॉपी करें", "メッセージをコピー", "Sao chép tin nhắn",
+    ),
+    "copied": (
+        "Copied message", "Viesti kopioitu", "संदेश कॉपी हुआ", "メッセージをコピーしました",
+        "Đã sao chép tin nhắn",
+    ),
+    "copy_all": (
+        "Copy conversation", "Kopioi keskustelu", "बातचीत कॉपी करें", "会話をコピー",
+        "Sao chép cuộc trò chuyện",
+    ),
+    "copied_all": (
+        "Copied conversation", "Keskustelu kopioitu", "बातचीत कॉपी हुई", "会話をコピーしました",
+        "Đã sao chép cuộc trò chuyện",
+    ),
+    "reset": (
+        "Reset to default value", "Palauta oletusarvo", "मूल मान पर लौटाएँ", "既定値に戻す",
+        "Đặt lại giá trị mặc định",
+    ),
+}
+"""What Gradio calls its own buttons, in its words where it has any: it knows the language of the
+browser and not that of the page, and no Vietnamese."""
 # fmt: on
 
 

@@ -1,6 +1,7 @@
 """Keys and values of all running requests, and of prompts read before, in tensors made once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +12,23 @@ CHUNK = 128
 """Prompt tokens that are read in one forward pass.
 
 Prompts are kept and found again in whole chunks, so what is reused has the very bits that reading
-it again would give: who was served before does not change an answer.
+it again would give: who was served before does not change an answer. They are found by their owner
+alone, so that the time to a first token does not tell what others asked.
 """
+
+
+@dataclass
+class _Row:
+    """What is known of one row."""
+
+    known: tuple[int, ...] = ()
+    """The tokens of the whole chunks at its start."""
+    owner: str = ""
+    """Whose they are."""
+    filled: int = 0
+    """Positions that were written, at least."""
+    latest: int = 0
+    """The number of its latest prompt, counted over all rows; 0: it had none."""
 
 
 class SlotCache:
@@ -31,34 +47,40 @@ class SlotCache:
         self._keys: list[torch.Tensor] = []
         """One a layer: [rows, heads, length, size of a head]."""
         self._values: list[torch.Tensor] = []
-        self._known: list[tuple[int, ...]] = [()] * rows
-        """The tokens of the whole chunks at the start of each row."""
-        self._filled = [0] * rows
-        """Positions of each row that were written, at least."""
-        self._row = self._start = 0
+        self._rows = [_Row() for _ in range(rows)]
+        self._row = self._start = self._prompts = 0
         self._positions: torch.Tensor | None = None
         self._longest = 0
 
-    def reuse(self, row: int, prompt: Sequence[int]) -> int:
-        """Put what any row knows of a prompt into the free `row`; return how many tokens that is.
+    def reuse(self, row: int, prompt: Sequence[int], owner: str = "") -> int:
+        """Put what any row of `owner` knows of a prompt into the free `row`.
 
-        The last token of a prompt is always left to be read: its scores are needed.
+        Returns how many tokens that is. The last token of a prompt is always left to be read: its
+        scores are needed.
         """
         whole = tuple(prompt[: (len(prompt) - 1) // CHUNK * CHUNK])
-        shared = [_shared(known, whole) for known in self._known]
+        shared = [_shared(each.known, whole) if each.owner == owner else 0 for each in self._rows]
         source = shared.index(max(shared))
-        if not shared[source]:
-            source = len(self._known) - 1  # the prompt that is overwritten: not the latest
+        size = shared[source]
+        if not size:
+            source = min(range(row, len(shared)), key=self._worth)
         if source >= row:
             self.swap(source, row)
         else:
-            self._copy(source, row, shared[source])
-        self._known[row] = whole[: shared[source]] if shared[source] else ()
-        return len(self._known[row])
+            self._copy(source, row, size)
+        self.know(row, whole[:size], owner)
+        return size
 
-    def know(self, row: int, prompt: Sequence[int]) -> None:
-        """Note that `row` starts with the keys and values of these tokens."""
-        self._known[row] = tuple(prompt[: len(prompt) // CHUNK * CHUNK])
+    def _worth(self, row: int) -> tuple[bool, int]:
+        """Return what is least of the row to overwrite: nothing known, or not asked for longest."""
+        return bool(self._rows[row].known), self._rows[row].latest
+
+    def know(self, row: int, prompt: Sequence[int], owner: str = "") -> None:
+        """Note that `row` starts with the keys and values of these tokens, which `owner` sent."""
+        self._prompts += 1
+        kept = self._rows[row]
+        kept.known, kept.owner = tuple(prompt[: len(prompt) // CHUNK * CHUNK]), owner
+        kept.latest = self._prompts
 
     def prefill(self, row: int, start: int = 0) -> None:
         """Let the next forward pass fill `row` from position `start` on."""
@@ -72,20 +94,19 @@ class SlotCache:
         """
         self._positions = positions
         self._longest = longest
-        for row in range(len(positions)):
-            self._filled[row] = max(self._filled[row], longest)
+        for row in self._rows[: len(positions)]:
+            row.filled = max(row.filled, longest)
 
     def swap(self, one: int, other: int) -> None:
         """Exchange two rows."""
         if one == other:
             return
-        size = max(self._filled[one], self._filled[other])
+        size = max(self._rows[one].filled, self._rows[other].filled)
         for tensor in (*self._keys, *self._values):
             kept = tensor[one, :, :size].clone()
             tensor[one, :, :size] = tensor[other, :, :size]
             tensor[other, :, :size] = kept
-        self._known[one], self._known[other] = self._known[other], self._known[one]
-        self._filled[one], self._filled[other] = self._filled[other], self._filled[one]
+        self._rows[one], self._rows[other] = self._rows[other], self._rows[one]
 
     def update(
         self, keys: "torch.Tensor", values: "torch.Tensor", layer_idx: int
@@ -101,7 +122,7 @@ class SlotCache:
             row, end = self._row, self._start + keys.shape[2]
             all_keys[row, :, self._start : end] = keys[0]
             all_values[row, :, self._start : end] = values[0]
-            self._filled[row] = max(self._filled[row], end)
+            self._rows[row].filled = max(self._rows[row].filled, end)
             return all_keys[row : row + 1, :, :end], all_values[row : row + 1, :, :end]
         import torch
 
@@ -127,7 +148,7 @@ class SlotCache:
     def _copy(self, source: int, target: int, size: int) -> None:
         for tensor in (*self._keys, *self._values):
             tensor[target, :, :size] = tensor[source, :, :size]
-        self._filled[target] = max(self._filled[target], size)
+        self._rows[target].filled = max(self._rows[target].filled, size)
 
     def _allocate(self, keys: "torch.Tensor", values: "torch.Tensor") -> None:
         rows, length = self._shape

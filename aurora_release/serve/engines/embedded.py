@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,7 @@ from aurora_release.evidence import canonical, sha256, sha256_file
 from aurora_release.serve.engines.cache import CHUNK, SlotCache
 from aurora_release.serve.engines.grammar import Grammars
 from aurora_release.serve.engines.job import Job, JobStream
+from aurora_release.serve.engines.packed import pack
 from aurora_release.serve.engines.protocol import (
     EngineError,
     EngineStats,
@@ -96,6 +98,7 @@ class EmbeddedEngine:
                 f"llama.cpp (llama-server -m {folder / GGUF}), or serve the model it was made from."
             )
         loaded = load(folder)
+        pack(loaded.model)
         limits = limits or Limits()
         longest = getattr(loaded.model.config, "max_position_embeddings", limits.max_total_tokens)
         facts = ModelFacts(
@@ -136,13 +139,17 @@ class EmbeddedEngine:
         grammar = self._grammars.compiled(request)
         job = Job(request, self._vocabulary.decode, self._model.device, grammar)
         with self._wake:
-            if not self._alive():
-                raise EngineError("The engine is not running; try again later.")
+            if (why := self.refusal()) is not None:
+                raise why
             if len(self._waiting) >= self._limits.queue:
                 raise Overloaded(f"{len(self._waiting)} requests are waiting already.")
             self._waiting.append(job)
             self._wake.notify()
         return JobStream(job)
+
+    def refusal(self) -> EngineError | None:
+        """Return why nothing can be generated now, if that is so."""
+        return None if self._alive() else EngineError("The engine is not running; try again later.")
 
     def stats(self) -> EngineStats:
         """Return what the engine is doing now."""
@@ -204,9 +211,11 @@ class EmbeddedEngine:
             if busy or not self._waiting:
                 return
             job = self._waiting.popleft()
+            job.waited = time.monotonic() - job.since
             self._reading = _Reading(job, len(self._running), 0)
         if not job.request.prompt_logprobs:
-            self._reading.done = self._cache.reuse(self._reading.row, job.request.prompt)
+            asked = job.request
+            self._reading.done = self._cache.reuse(self._reading.row, asked.prompt, asked.owner)
 
     def _read(self) -> None:
         """Read the next chunk of a prompt; after its last one the request runs."""
@@ -247,7 +256,8 @@ class EmbeddedEngine:
             positions = torch.arange(start, reading.done, device=device)
             mask = self._mask(positions, reading.done)
             scores = self._forward(tokens, positions[None], mask[None, None], whole)
-        self._cache.know(reading.row, reading.job.request.prompt[: reading.done])
+        asked = reading.job.request
+        self._cache.know(reading.row, asked.prompt[: reading.done], asked.owner)
         return scores
 
     def _step(self) -> None:
@@ -358,9 +368,11 @@ def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def name(folder: Path) -> str:
-    """Return the name of the folder, and before it that of its run where a run made it."""
+    """Return the name of the folder, and before it that of its run where it lies in one."""
     folder = folder.resolve()
-    return "/".join(folder.parts[-2:]) if (folder / EVIDENCE).is_file() else folder.name
+    # elsewhere the folder above is no business of those who ask: it may be named after a person
+    staged = all((each / EVIDENCE).is_file() for each in (folder, folder.parent / "base"))
+    return "/".join(folder.parts[-2:]) if staged else folder.name
 
 
 def digest(folder: Path) -> str:

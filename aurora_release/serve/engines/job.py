@@ -1,6 +1,7 @@
 """A request on its way through an engine, and its deltas on their way back."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,6 +32,10 @@ class Answer:
         """Tokens of prompt and answer; the last of them is not in the cache yet."""
         self.prompt: tuple[Token, ...] = ()
         """The prompt's tokens with their scores, for the first delta."""
+        self.since = time.monotonic()
+        """When it began to wait for a slot."""
+        self.waited: float | None = None
+        """For how long it did, for the first delta."""
         self.deltas: asyncio.Queue[Delta | EngineError] = asyncio.Queue()
         self._event_loop = asyncio.get_running_loop()
         self._detokenizer = Detokenizer(decode, request.prompt)
@@ -55,8 +60,8 @@ class Answer:
             ending = "length"
         if ending in ("eos", "length"):
             text += self._stop.finish()
-        self.deliver(Delta(text, token, ending, generated, self.prompt))
-        self.prompt = ()
+        self.deliver(Delta(text, token, ending, generated, self.prompt, self.waited))
+        self.prompt, self.waited = (), None
         self.ended = self.ended or ending is not None
 
     def _is_complete(self) -> bool:

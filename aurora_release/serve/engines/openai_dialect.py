@@ -1,6 +1,8 @@
 """Upstreams that speak OpenAI's /v1/completions: vLLM, SGLang, llama-server, aurora serve …"""
 
+import hmac
 import json
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -38,10 +40,20 @@ class Software:
     """What stands in every request."""
     schema: Callable[[Any], dict[str, Any]] | None = None
     regex: Callable[[str], dict[str, Any]] | None = None
+    apart: Callable[[str], dict[str, Any]] | None = None
+    """Keeps what it read for one owner from being found for another."""
     scores_prompts: bool = False
     fewest_logprobs: int = 1
     """0 names the chosen token alone, where that is understood."""
     most_logprobs: int = 5
+
+
+_SECRET = secrets.token_bytes(32)
+
+
+def _salt(owner: str) -> dict[str, Any]:
+    """Return what no other client of the server can say, nor we after a restart."""
+    return {"cache_salt": hmac.digest(_SECRET, owner.encode(), "sha256").hex()}
 
 
 _LLAMA_CPP = {"top_k": "top_k", "min_p": "min_p", "repetition_penalty": "repeat_penalty"}
@@ -52,6 +64,7 @@ SOFTWARE = {
         always={"return_tokens_as_token_ids": True},
         schema=lambda schema: {"structured_outputs": {"json": schema}},
         regex=lambda regex: {"structured_outputs": {"regex": regex}},
+        apart=_salt,
         scores_prompts=True,
         fewest_logprobs=0,
         most_logprobs=20,
@@ -66,11 +79,15 @@ SOFTWARE = {
         # its own default looks back 64 tokens
         always={"repeat_last_n": -1},
         schema=lambda schema: {"json_schema": schema},
+        # its slots know no owners: prompts are read anew
+        apart=lambda owner: {"cache_prompt": False},
         most_logprobs=20,
     ),
     "node-llama-cpp": Software(fields=_LLAMA_CPP, most_logprobs=20),
     "aurora-release": Software(
-        fields={name: name for name in ("top_k", "repetition_penalty")}, fewest_logprobs=0
+        fields={name: name for name in ("top_k", "repetition_penalty")},
+        apart=_salt,
+        fewest_logprobs=0,
     ),
 }
 """By what /v1/models calls the owner of a model; any other server is held to OpenAI's own."""
@@ -116,6 +133,7 @@ class OpenAIDialect:
             **({"echo": True} if request.prompt_logprobs else {}),
             **{theirs: getattr(request, ours) for ours, theirs in software.fields.items()},
             **software.always,
+            **(software.apart(request.owner) if request.owner and software.apart else {}),
             **_constraint(request, software),
         }
 

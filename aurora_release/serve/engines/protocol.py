@@ -62,6 +62,11 @@ class GenerationRequest:
     """How many of the likeliest tokens are named beside each chosen one."""
     prompt_logprobs: bool = False
     """Score the tokens of the prompt too."""
+    owner: str = ""
+    """Whose prompt it is, by the name of the key: what was read for one owner is reused for no
+    other, or the time to the first token would tell what others asked."""
+    trace: tuple[tuple[str, str], ...] = ()
+    """Headers of W3C Trace Context, for servers that are asked in turn."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Delta:
     prompt: tuple[Token, ...] = ()
     """On the first delta, where it was asked for: the prompt's tokens; of the first one nothing is
     known, its logprob is 0."""
+    waited: float | None = None
+    """On the first delta: the seconds that the request waited for a slot, where that is known."""
 
 
 class DeltaStream(Protocol):
@@ -164,6 +171,9 @@ class Engine(Protocol):
                 so in place of the first delta.
             EngineError: the engine does not run.
         """
+
+    def refusal(self) -> EngineError | None:
+        """Return why nothing can be generated now, if that is so; `generate` raises it."""
 
     def stats(self) -> EngineStats:
         """Return what the engine is doing now."""

@@ -90,9 +90,9 @@ class RemoteEngine:
             Unsuitable: the servers cannot do what is asked.
             EngineError: no server answers.
         """
+        if (why := self.refusal()) is not None or self._loop is None:
+            raise why or EngineError(_NOBODY)
         well = [each for each in self._replicas if each.well]
-        if self._loop is None or not well:
-            raise EngineError(_NOBODY)
         if len(self._answers) >= MOST_EACH * len(well):
             raise Overloaded(f"{len(self._answers)} answers are being made already.")
         well[0].check(request)
@@ -101,6 +101,11 @@ class RemoteEngine:
         answer.task = asyncio.run_coroutine_threadsafe(self._make(answer), self._loop)
         answer.task.add_done_callback(partial(self._ended, answer))
         return JobStream(answer)
+
+    def refusal(self) -> EngineError | None:
+        """Return why nothing can be generated now, if that is so."""
+        well = any(each.well for each in self._replicas)
+        return None if well and self._loop is not None else EngineError(_NOBODY)
 
     def stats(self) -> EngineStats:
         """Return what the engine is doing now."""

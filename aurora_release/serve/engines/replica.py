@@ -159,7 +159,9 @@ class Replica:
         read = self._dialect.reader(request)
         try:
             async with (
-                self._client.stream("POST", self._dialect.generation, json=body) as response,
+                self._client.stream(
+                    "POST", self._dialect.generation, json=body, headers=request.trace
+                ) as response,
                 aclosing(_events(response)) as events,
             ):
                 if response.status_code != 200:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from aurora_release.errors import AuroraError
+from aurora_release.errors import AuroraError, meant
 from aurora_release.train.estimate.flops import PEAKS, peak
 
 _FOUNDRY = "LLM-Foundry's benchmark tables, MPT 13B, sequence 2048"
@@ -72,7 +72,7 @@ def machines(text: str) -> Machines:
     if name != CPU and name not in DEVICES:
         raise AuroraError(
             f"{text!r} names no known hardware; write NAME:COUNT with one of "
-            f"{', '.join([*DEVICES, CPU])}, as in h100:256."
+            f"{', '.join([*DEVICES, CPU])}, as in h100:256." + meant(name, [*DEVICES, CPU])
         )
     if not (count or "1").isdigit() or int(count or "1") < 1:
         raise AuroraError(f"{text!r}: {count!r} is not a number of devices; write {name}:8.")

@@ -11,8 +11,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -22,6 +20,7 @@ from aurora_release.errors import AuroraError, Interrupted
 from aurora_release.recipe import Train, TrainStage
 from aurora_release.run import Job
 from aurora_release.train.launch import pulse
+from aurora_release.train.stop import stop_requests
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +28,9 @@ FOLDER = "ranks"
 STOP = "stop"
 PROGRESS = "progress.log"
 _WORKER = "aurora_release.train.launch.worker"
+_MOMENT = 0.2
+_FILES_A_SECOND = 100
+"""At most, of what the ranks say: the disk that a thousand of them share serves others too."""
 _GRACE = 5.0
 """Seconds that the other ranks get to say what they saw once one of them has failed."""
 
@@ -99,7 +101,7 @@ def train(job: Job, stage: TrainStage, source: Path, launch: Launch) -> dict[str
             env=_environment(launch, folder), start_new_session=True,
         )  # fmt: skip
         try:
-            with _stop_requests(folder):
+            with stop_requests((folder / STOP).touch):
                 gone = _watch(process, folder, launch.ranks, mine)
         finally:
             mine.unlink(missing_ok=True)
@@ -195,32 +197,40 @@ def travelling(environment: dict[str, str], folder: Path) -> Path:
 def _watch(process: "subprocess.Popen[bytes]", folder: Path, ranks: int, mine: Path) -> list[int]:
     """Pass on rank 0's lines until all ranks ended, or one failed and the rest had time.
 
-    `mine` is touched all the while: ranks on other machines end when it stays still.
+    `mine` is touched every so often: ranks on other machines end when it stays still.
 
     Returns the ranks that had died without a word when the first failure was seen.
     """
     failed_at, gone = None, list[int]()
+    beat, look = pulse.Every(pulse.BEAT), pulse.Every(between_looks(ranks))
     progress = folder / PROGRESS
     progress.touch()
     with progress.open(encoding="utf-8") as lines:
         while process.poll() is None:
             _forward(lines)
-            pulse.beat(mine)
-            if failed_at is None:
-                gone = _gone(folder, ranks, mine)
-                if gone or any(entry.get("state") == "failed" for entry in _all(folder, ranks)):
+            if beat.due():
+                pulse.beat(mine)
+            if failed_at is None and look.due():
+                found = _all(folder, ranks)
+                gone = _gone(folder, found, mine)
+                if gone or any(entry.get("state") == "failed" for entry in found):
                     failed_at = time.monotonic()
-            elif time.monotonic() - failed_at > _GRACE:
+            elif failed_at is not None and time.monotonic() - failed_at > _GRACE:
                 break
-            time.sleep(0.2)
+            time.sleep(_MOMENT)
         _forward(lines)
-    return gone or _gone(folder, ranks, mine)
+    return gone or _gone(folder, _all(folder, ranks), mine)
 
 
-def _gone(folder: Path, ranks: int, mine: Path) -> list[int]:
+def between_looks(ranks: int) -> float:
+    """Return the seconds between two looks at what every rank says."""
+    return min(pulse.BEAT, max(_MOMENT, ranks / _FILES_A_SECOND))
+
+
+def _gone(folder: Path, found: list[dict[str, Any]], mine: Path) -> list[int]:
     """Return the ranks that run no more, or are not heard of any more, and did not say so."""
     return [
-        number for number, entry in enumerate(_all(folder, ranks))
+        number for number, entry in enumerate(found)
         if entry.get("state") == "running"
         and (
             pulse.silent(status(folder, number), mine) if _elsewhere(entry) else not _alive(entry)
@@ -330,20 +340,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _stop_requests(folder: Path) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into a file that rank 0 looks for; a second one is final."""
-
-    def note(number: int, frame: object) -> None:
-        signal.signal(number, before[signal.Signals(number)])
-        (folder / STOP).touch()
-        log.info("stopping after this step; once more to stop at once")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -105,21 +105,17 @@ def _follow(host: str, parent: int, theirs: Path, mine: Path) -> None:
     Who ordered it is a process on its own machine, and signs of life in `theirs` elsewhere.
     """
     launcher, here = os.getppid(), host == socket.gethostname()
-
-    def ordered() -> bool:
-        if here:
-            return Path(f"/proc/{parent}").exists()
-        with suppress(FileNotFoundError):
-            return not pulse.silent(theirs, mine)
-        return False
+    beat = pulse.Every(pulse.BEAT)
 
     def watch() -> None:
-        beaten = 0.0
-        while os.getppid() == launcher and ordered():
-            if time.monotonic() - beaten > pulse.BEAT:
-                pulse.beat(mine)
-                beaten = time.monotonic()
-            time.sleep(0.5)
+        # a file that is gone was taken away by the launcher when all was over
+        with suppress(FileNotFoundError):
+            while os.getppid() == launcher and (not here or Path(f"/proc/{parent}").exists()):
+                if beat.due():
+                    if not here and pulse.silent(theirs, mine):
+                        break
+                    pulse.beat(mine)
+                time.sleep(0.5)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

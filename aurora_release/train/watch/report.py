@@ -1,51 +1,70 @@
 """The report of a stage: its curves as PNGs, and one HTML page that holds everything."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aurora_release import atomic
 from aurora_release.page import render
+from aurora_release.recipe import TrainStage
 from aurora_release.train.watch import pictures
 from aurora_release.train.watch.forgetting import breaches, sentence
-
-if TYPE_CHECKING:
-    from aurora_release.train.loop import Loop
 
 FILE = "report.html"
 FOLDER = "curves"
 
+Rows = Sequence[Mapping[str, Any]]
 
-def write(loop: "Loop", state: str) -> None:
+
+@dataclass(frozen=True)
+class Course:
+    """What a stage of training has been through so far."""
+
+    title: str
+    stage: TrainStage
+    steps: int
+    """How many the stage has in all."""
+    rows: list[dict[str, Any]]
+    """The metrics of every step."""
+    history: list[dict[str, Any]]
+    """Every validation."""
+    floors: Mapping[str, float]
+    skipped: Rows
+    """The record of every bad batch."""
+    layouts: Rows
+    """What it ran on, and since which step."""
+
+
+def write(folder: Path, course: Course, state: str) -> None:
     """Write the pictures and `report.html` of a stage as it is now; `state` says how it ended."""
-    folder = loop.folder / FOLDER
-    folder.mkdir(exist_ok=True)
+    (folder / FOLDER).mkdir(exist_ok=True)
     images = [
         (path.stem.replace("-", " "), base64.b64encode(path.read_bytes()).decode())
-        for path in _draw(loop, folder)
+        for path in _draw(course, folder / FOLDER)
     ]
     page = render(
         "train/templates/report.html.j2",
-        title=loop.recipe.title,
-        stage=loop.stage.name,
+        title=course.title,
+        stage=course.stage.name,
         state=state,
-        facts=_facts(loop),
-        sets=list(_sets(loop)),
-        breaches=[sentence(breach) for line in _history(loop) for breach in line["breaches"]],
+        facts=_facts(course),
+        sets=list(_sets(course)),
+        breaches=[sentence(breach) for line in course.history for breach in line["breaches"]],
         images=images,
-        skipped=[_skipped(entry) for entry in loop.skipped],
-        layouts=[_said(layout) for layout in loop.checkpoints.history],
+        skipped=[_skipped(entry) for entry in course.skipped],
+        layouts=[_said(layout) for layout in course.layouts],
     )  # fmt: skip
-    atomic.write_text(loop.folder / FILE, page)
+    atomic.write_text(folder / FILE, page)
 
 
-def _draw(loop: "Loop", folder: Path) -> Iterator[Path]:
+def _draw(course: Course, folder: Path) -> Iterator[Path]:
     """Draw what there is to draw and yield the files."""
-    if history := _history(loop):
-        pictures.changes(history, loop.watch.floors, folder / "gains-and-forgetting.png")
+    if course.history:
+        pictures.changes(course.history, course.floors, folder / "gains-and-forgetting.png")
         yield folder / "gains-and-forgetting.png"
-    rows = loop.journal.rows
+    rows = course.rows
     if any(not row["skipped"] for row in rows):
         pictures.loss(rows, folder / "loss.png")
         yield folder / "loss.png"
@@ -64,15 +83,15 @@ _CURVES = (
 )
 
 
-def _facts(loop: "Loop") -> list[tuple[str, str]]:
+def _facts(course: Course) -> list[tuple[str, str]]:
     """Return what one wants to know first."""
-    rows, stage = loop.journal.rows, loop.stage
+    rows, stage = course.rows, course.stage
     losses = [row["loss"] for row in rows if not row["skipped"]]
     facts = [
-        ("steps", f"{len(rows):,} of {loop.steps:,}"),
+        ("steps", f"{len(rows):,} of {course.steps:,}"),
         ("tokens", f"{rows[-1]['tokens']:,}" if rows else "0"),
         ("schedule", f"{stage.schedule}, learning rate {stage.learning_rate:g}"),
-        ("mixture", ", ".join(f"{name} {100 * share:.3g} %" for name, share in _shares(loop))),
+        ("mixture", ", ".join(f"{name} {100 * share:.3g} %" for name, share in _shares(course))),
         ("replay", ", ".join(stage.replay) or "none"),
     ]
     if losses:
@@ -81,16 +100,16 @@ def _facts(loop: "Loop") -> list[tuple[str, str]]:
     return facts
 
 
-def _shares(loop: "Loop") -> list[tuple[str, float]]:
-    mixture = loop.stage.mixture
+def _shares(course: Course) -> list[tuple[str, float]]:
+    mixture = course.stage.mixture
     return [(name, weight / sum(mixture.values())) for name, weight in mixture.items()]
 
 
-def _sets(loop: "Loop") -> Iterator[dict[str, Any]]:
+def _sets(course: Course) -> Iterator[dict[str, Any]]:
     """Yield the last measurement of every set, as text."""
-    if not _history(loop):
+    if not course.history:
         return
-    floors, last = loop.watch.floors, _history(loop)[-1]
+    floors, last = course.floors, course.history[-1]
     over = {breach["set"] for breach in breaches(last, floors)}
     for name, row in last["sets"].items():
         floor = floors.get(name, floors.get("*"))
@@ -108,16 +127,12 @@ def _sets(loop: "Loop") -> Iterator[dict[str, Any]]:
         }
 
 
-def _history(loop: "Loop") -> list[dict[str, Any]]:
-    return loop.validation.history if loop.validation else []
-
-
-def _skipped(entry: dict[str, Any]) -> dict[str, Any]:
+def _skipped(entry: Mapping[str, Any]) -> dict[str, Any]:
     names: Sequence[str] = [
         f"{sample['source']}: {', '.join(sample['documents'])}" for sample in entry["samples"]
     ]
     return {"step": entry["step"], "why": entry["skipped"], "documents": "; ".join(names)}
 
 
-def _said(layout: dict[str, Any]) -> str:
+def _said(layout: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in layout.items())

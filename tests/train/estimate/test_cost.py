@@ -93,7 +93,21 @@ def test_epochs_and_their_cap_are_told_where_the_corpus_is_counted(tmp_path: Pat
 def test_ranks_that_do_not_divide_the_batch_draw_a_warning(tmp_path: Path) -> None:
     found = _found("aurora-m-15b", tmp_path, on=("h100:96",))
     assert any("times 96 ranks" in text for text in found["warnings"])
-    assert not _found("aurora-m-15b", tmp_path, on=("h100:64",))["warnings"]
+    found = _found("aurora-m-15b", tmp_path, on=("h100:64",))
+    assert not any("ranks" in text for text in found["warnings"])
+
+
+def test_a_source_that_gets_no_sample_draws_a_warning(tmp_path: Path) -> None:
+    assert not _found("demo", tmp_path)["warnings"]
+    found = _found("demo", tmp_path, "train.stages.1.tokens=1024")
+    assert "Too few samples for safety-en, " in found["warnings"][0]
+
+
+def test_a_licence_without_a_name_draws_a_warning_before_it_is_paid_for(tmp_path: Path) -> None:
+    found = _found("demo", tmp_path, "data.sources.1.license=other")
+    assert found["warnings"][0].startswith("No licence is named for help-fi: aurora publish will")
+    one_each = ("data.sources.1.license=other", "data.sources.1.license_key=license")
+    assert not _found("demo", tmp_path, *one_each)["warnings"]
 
 
 def _pair() -> tuple[Recipe, Recipe]:

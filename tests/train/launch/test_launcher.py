@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from aurora_release.errors import AuroraError
-from aurora_release.train.launch.launcher import Launch, command, first_failure, travelling
+from aurora_release.train.launch import pulse
+from aurora_release.train.launch.launcher import (
+    Launch,
+    between_looks,
+    command,
+    first_failure,
+    travelling,
+)  # fmt: skip
 from aurora_release.train.launch.slurm import write
 
 PATIENCE = 240
@@ -149,3 +156,9 @@ def test_threads_travel_to_every_machine_and_secrets_do_not(tmp_path: Path) -> N
     assert text.startswith("HF_HOME='/my models'\nOMP_NUM_THREADS=4\n")
     assert "hf_x" not in text
     assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_thousand_ranks_are_looked_at_as_gently_as_a_few() -> None:
+    assert between_looks(8) == between_looks(1) == 0.2
+    assert 128 / between_looks(128) == pytest.approx(100)
+    assert between_looks(1000) == between_looks(100_000) == pulse.BEAT

@@ -24,3 +24,10 @@ def test_a_late_sign_does_not_bring_back_the_file_of_an_earlier_run(tmp_path: Pa
     with pytest.raises(FileNotFoundError):
         pulse.beat(tmp_path / "gone")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sign_is_due_at_once_and_then_every_so_often() -> None:
+    now = iter([0.0, 0.2, 9.9, 10.0, 10.2, 31.0, 39.0, 41.0])
+    beat = pulse.Every(pulse.BEAT, lambda: next(now))
+    said = [beat.due() for _ in range(8)]
+    assert said == [True, False, False, True, False, True, False, True]
