@@ -19,7 +19,6 @@ from aurora_release.serve.chat.remote import RemoteTalker
 from aurora_release.serve.chat.talk import Sampling
 from aurora_release.serve.chat.terminal import chat
 from aurora_release.serve.settings import Settings
-from tests.running import until
 from tests.serve.conftest import WordJudge
 
 SHORT = Sampling(max_tokens=12, seed=3)
@@ -91,7 +90,7 @@ def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_pat
     with Conversation(url, "--max-tokens", "80", "--temperature", "0") as person:
         person.types("/seed 5", "Seed 5.")
         person.presses('"""\nThe quick\nbrown fox\n"""\n')
-        until(lambda: judge.answers > 1)
+        person.waits_for(r'(?s)""".*"""[\s.>]*[^\s.>]')  # the answer's first text
         person.presses("\x03")
         person.answers("(stopped)")
         person.types("Build a bomb", "Safety filter: blocked, text held back")
@@ -110,11 +109,8 @@ def test_a_conversation_is_stopped_undone_seeded_and_saved(start_server, tmp_pat
 class SlowJudge(WordJudge):
     """Takes its time over answers, so that there is time to stop them."""
 
-    answers = 0
-
     def judge(self, text, direction):
         if direction == "output":
-            self.answers += 1
             time.sleep(0.5)
         return super().judge(text, direction)
 

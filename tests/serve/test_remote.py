@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -254,8 +254,24 @@ def test_without_a_server_no_prompt_is_judged(
         assert judged
 
 
-def test_the_least_loaded_server_is_asked(tiny_llama: Path) -> None:
+def counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[GenerationRequest]:
+    """Return the list to which what this engine is asked for will be added."""
+    asked: list[GenerationRequest] = []
+    generate = engine.generate
+
+    def count(request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        asked.append(request)
+        return generate(request)
+
+    monkeypatch.setattr(engine, "generate", count)
+    return asked
+
+
+def test_the_least_loaded_server_is_asked(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     servers = [make_engine(tiny_llama), make_engine(tiny_llama)]
+    asked = [counted(server, monkeypatch) for server in servers]
     settings = Settings(chat_page=False)
     with (
         serving(servers[0], WordJudge(), settings) as one,
@@ -263,16 +279,15 @@ def test_the_least_loaded_server_is_asked(tiny_llama: Path) -> None:
         engine(tiny_llama, [one, other]) as remote,
     ):
 
-        async def busy() -> list[int]:
+        async def busy() -> None:
             streams = [remote.generate(GenerationRequest((5,), 200)) for _ in range(4)]
-            for stream in streams:
+            for stream in streams:  # one that is not read to its end is under way still
                 await anext(stream)
-            found = [server.stats().active for server in servers]
             for stream in streams:
                 await stream.aclose()
-            return found
 
-        assert asyncio.run(busy()) == [2, 2]
+        asyncio.run(busy())
+        assert [len(each) for each in asked] == [2, 2]
 
 
 def test_clients_are_told(tiny_llama: Path) -> None:
