@@ -1,8 +1,8 @@
 """What do 1, 8, 32 and 128 clients at once see of each server, on the same model and questions?
 
 Each server alone, one after the other, on one compute thread and in float32. Every client asks
-again as soon as it has its answer, for a minute, and waits for the last one: streamed greedy chat
-answers of at most 32 tokens; no two questions are the same. `aurora` is `aurora serve` with the
+again as soon as it has its answer, for so many `seconds`, and waits for the last one: streamed
+greedy chat answers of at most 32 tokens; no two questions are the same. `aurora` is `aurora serve` with the
 filter on, in the mode `flag`: it does all of the work, and no false alarm shortens an answer. It
 gives text out by the sentence, so its first text and its gaps are those of sentences.
 """
