@@ -15,6 +15,7 @@ from aurora_release.serve.engines.protocol import (
     EngineError,
     EngineStats,
     GenerationRequest,
+    ModelFacts,
 )
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,6 @@ class Supervisor:
     """
 
     def __init__(self, engine: Engine, patience: float, first_pause: float = 1.0):
-        self.facts = engine.facts
         self.tokenizer = engine.tokenizer
         self._engine = engine
         self._patience = patience
@@ -57,6 +57,11 @@ class Supervisor:
         """When any request last got a token (monotonic seconds)."""
         self.restarts = 0
         self._retry_at = 0.0
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What is served; an engine on other servers learns it from them."""
+        return self._engine.facts
 
     @property
     def state(self) -> State:

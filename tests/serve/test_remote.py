@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -288,6 +289,23 @@ def test_the_least_loaded_server_is_asked(
 
         asyncio.run(busy())
         assert [len(each) for each in asked] == [2, 2]
+
+
+def test_a_folder_that_does_not_say_how_long_prompts_are_leaves_it_to_the_servers(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_llama / name, tmp_path / name)
+    settings = Settings(chat_page=False)
+    with (
+        serving(make_engine(tiny_llama), WordJudge(), settings) as behind,
+        serving(open_engine(tmp_path, Choice("openai", (behind,))), WordJudge(), settings) as url,
+    ):
+        info = httpx.get(f"{url}/info").json()
+        said = httpx.get(f"{behind}/info").json()
+        assert info["max_total_tokens"] == said["max_total_tokens"] > 0
+        asked = {"prompt": "The", "max_tokens": 4, "temperature": 0}
+        assert httpx.post(f"{url}/v1/completions", json=asked).status_code == 200
 
 
 def test_clients_are_told(tiny_llama: Path) -> None:

@@ -76,8 +76,8 @@ SOFTWARE = {
     ),
     "llamacpp": Software(
         fields={**_LLAMA_CPP, "typical_p": "typical_p"},
-        # its own default looks back 64 tokens
-        always={"repeat_last_n": -1},
+        # its own default looks back 64 tokens; newer ones refuse -1, which meant all
+        always={"repeat_last_n": 1 << 16},
         schema=lambda schema: {"json_schema": schema},
         # its slots know no owners: prompts are read anew
         apart=lambda owner: {"cache_prompt": False},

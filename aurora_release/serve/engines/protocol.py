@@ -152,9 +152,13 @@ def total(stats: Iterable[EngineStats]) -> EngineStats:
 class Engine(Protocol):
     """Generates for many requests at once."""
 
-    facts: ModelFacts
-    tokenizer: Any
-    """The model's own fast tokenizer (transformers)."""
+    @property
+    def facts(self) -> ModelFacts:
+        """What it serves; other servers may say more of it later."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's own fast tokenizer (transformers)."""
 
     def start(self) -> None:
         """Make ready to generate."""
