@@ -363,3 +363,14 @@ def test_what_is_read_for_one_key_is_kept_apart_from_others(tiny_llama: Path) ->
     assert "alice" not in salts[0]
     assert [body.get("cache_prompt") for body in asked[1]] == [False, False, False, None]
     assert not any({"cache_salt", "cache_prompt"} & set(body) for body in asked[2])
+
+
+@pytest.mark.parametrize(("owner", "said"), [("llamacpp", False), ("vllm", None)])
+def test_llama_server_answers_the_same_seed_the_same_whatever_it_read_before(
+    tiny_llama: Path, owner: str, said: bool | None
+) -> None:
+    server = Failing(*WORDS, owner=owner)
+    with failing(server), engine(tiny_llama, [server.url]) as remote:
+        collect(remote, replace(REQUEST, seed=7))
+        collect(remote, REQUEST)
+    assert [body.get("cache_prompt") for body in server.asked] == [said, None]

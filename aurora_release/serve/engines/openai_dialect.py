@@ -42,6 +42,8 @@ class Software:
     regex: Callable[[str], dict[str, Any]] | None = None
     apart: Callable[[str], dict[str, Any]] | None = None
     """Keeps what it read for one owner from being found for another."""
+    seeded: Mapping[str, Any] = field(default_factory=dict)
+    """What a request with a seed says too, so that its answer is the same each time."""
     scores_prompts: bool = False
     fewest_logprobs: int = 1
     """0 names the chosen token alone, where that is understood."""
@@ -81,6 +83,8 @@ SOFTWARE = {
         schema=lambda schema: {"json_schema": schema},
         # its slots know no owners: prompts are read anew
         apart=lambda owner: {"cache_prompt": False},
+        # a prompt it has read before is read in other pieces, whose sums end otherwise
+        seeded={"cache_prompt": False},
         most_logprobs=20,
     ),
     "node-llama-cpp": Software(fields=_LLAMA_CPP, most_logprobs=20),
@@ -128,7 +132,7 @@ class OpenAIDialect:
             "frequency_penalty": request.frequency_penalty,
             "presence_penalty": request.presence_penalty,
             "logprobs": max(request.top_logprobs, software.fewest_logprobs),
-            **({"seed": request.seed} if request.seed is not None else {}),
+            **({"seed": request.seed, **software.seeded} if request.seed is not None else {}),
             **({"logit_bias": bias} if bias else {}),
             **({"echo": True} if request.prompt_logprobs else {}),
             **{theirs: getattr(request, ours) for ours, theirs in software.fields.items()},
