@@ -14,8 +14,8 @@ from typing import Any
 from aurora_release import chain
 from aurora_release.evaluate.load import LoadedModel, load
 from aurora_release.serve.engines.embedded import EmbeddedEngine
-from aurora_release.serve.engines.packed import pack
 from aurora_release.serve.engines.protocol import GenerationRequest, ModelFacts
+from aurora_release.weight_layout import pack
 from bench.filter import QUESTIONS, RUNS
 
 ROUNDS, TOKENS = 5, 64

@@ -2,9 +2,9 @@
 
 Each server alone, one after the other, on one compute thread and in float32. Every client asks
 again as soon as it has its answer, for so many `seconds`, and waits for the last one: streamed
-greedy chat answers of at most 32 tokens; no two questions are the same. `aurora` is `aurora serve` with the
-filter on, in the mode `flag`: it does all of the work, and no false alarm shortens an answer. It
-gives text out by the sentence, so its first text and its gaps are those of sentences.
+greedy chat answers of at most 32 tokens; no two questions are the same. `aurora` is `aurora serve`
+with the filter on, in the mode `flag`: it does all of the work, and no false alarm shortens an
+answer. It gives text out by the sentence, so its first text and its gaps are those of sentences.
 """
 
 import asyncio

@@ -141,7 +141,11 @@ def pieces(text: str, direction: Direction) -> list[str]:
 def _load(exact: bool) -> Encoder:
     import torch
 
-    return Encoder(packed(), torch.bfloat16 if multiplies_bf16() and not exact else torch.float32)
+    if exact:
+        return Encoder(packed(), torch.float32)
+    found = Encoder(packed(), torch.bfloat16 if multiplies_bf16() else torch.float32)
+    found.hasten()
+    return found
 
 
 def encoder(exact: bool = False) -> Encoder:

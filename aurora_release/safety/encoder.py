@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aurora_release import weight_layout
 from aurora_release.errors import AuroraError, missing_extra
 
 if TYPE_CHECKING:
@@ -201,6 +202,10 @@ class Encoder:
             for piece, score in zip(packed.pieces, packed.scores, strict=True)
             if piece.startswith(_SPACE) and len(piece) > 1
         }
+
+    def hasten(self) -> None:
+        """Lay out the weights for this processor; in float32 the last digits may change."""
+        weight_layout.pack(self._model)
 
     def features(self, texts: Sequence[str]) -> "torch.Tensor":
         """Return features of normalised texts [texts, len(LAYERS) * width], in float32."""

@@ -17,7 +17,6 @@ from aurora_release.evidence import canonical, sha256, sha256_file
 from aurora_release.serve.engines.cache import CHUNK, SlotCache
 from aurora_release.serve.engines.grammar import Grammars
 from aurora_release.serve.engines.job import Job, JobStream
-from aurora_release.serve.engines.packed import pack
 from aurora_release.serve.engines.protocol import (
     EngineError,
     EngineStats,
@@ -28,6 +27,7 @@ from aurora_release.serve.engines.protocol import (
     Unsuitable,
 )
 from aurora_release.serve.engines.vocabulary import Vocabulary
+from aurora_release.weight_layout import pack
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aurora_release.hardware import multiplies_bf16
-from aurora_release.serve.engines.packed import pack
+from aurora_release.weight_layout import pack
 
 
 def tiny(kind: str) -> torch.nn.Module:
