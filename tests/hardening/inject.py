@@ -26,7 +26,8 @@ KINDS = {"full": (28, 1), "broken": (5, 0), "read-only": (30, 1)}
 """errno, and whether all later writes fail too: a disk is full, a write fails once, no writing."""
 
 _PLAN = struct.Struct("lllll4096s")
-_SECONDS = 600
+_SECONDS = 3600
+"""What a command may take; generous, for a machine that many share."""
 _MEASURED = {
     "tokens_per_second", "energy", "peak_memory_bytes", "memory", "mfu", "watts",
     "previous", "subject",
@@ -93,7 +94,8 @@ def try_all(command: Command, kind: str, most: int) -> Tried:
         before.mkdir()
         for module in command.imports:
             __import__(module)
-        _forked(lambda: command.prepare(before), scratch / "prepared")
+        code = _forked(lambda: command.prepare(before), scratch / "prepared")
+        assert code == 0, (scratch / "prepared").read_text("utf-8")
         _again(before, work)
         code, writes, _ = _run(command, work, scratch, "full", 0)
         assert code == 0, log.read_text("utf-8")

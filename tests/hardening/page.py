@@ -42,9 +42,9 @@ with exit code 2 and one sentence, or do its work all the same; what has its fin
 was before or what it should be; and the same command, run again on a disk that is well, gives the
 same bytes (clocks and meters in evidence left out). Where there are more writes than were tried,
 those tried are evenly spread. A failure is a write after which one of these did not hold. One
-thing is allowed: where all but the last sync of a folder was done, `keys` and `export` say the
-second time that the file, or the key, is there. Commands of `tests/hardening/commands.py` that are
-not in the table were not run to their end yet.
+thing is allowed: where all but the last sync of a folder was done, `keys`, `export` and `quantize`
+say the second time that the file, the key or the folder is there. Commands of
+`tests/hardening/commands.py` that are not in the table were not run to their end yet.
 """
 
 
