@@ -22,7 +22,7 @@ stage whose folder could not be synced after its rename kept `.key.json`.
 
     AURORA_FUZZ={cases} python -m tests.hardening.fuzz
 
-Each parser is given {cases} changed files (keys dropped, doubled, renamed or of another type,
+Each parser is given at least {cases} changed files (keys dropped, doubled, renamed, of other type,
 numbers that are huge, negative or none, lists in each other, bytes cut, flipped and put in), and
 every extreme one: 10 MB strings, 100,000 lists in each other, anchors that multiply, NUL, no
 UTF-8, a folder or a link to `/dev/zero` in its place. It must read something sound, or refuse
