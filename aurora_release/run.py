@@ -114,10 +114,11 @@ def _do(stage: Stage, job: Job, final: Path, key: dict[str, Any]) -> None:
         log.info("%-14s was done, but not put in its place", stage.name)
     else:
         _make(stage, job, key)
+    # before the rename: after it nothing comes that could fail and leave this behind
+    (job.folder / _KEY).unlink(missing_ok=True)
     if final.exists():
         shutil.rmtree(final)
     atomic.publish_folder(job.folder, final)
-    (final / _KEY).unlink(missing_ok=True)
     log.info("%-14s done in %.0f s", stage.name, time.time() - began)
 
 

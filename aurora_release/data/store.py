@@ -48,7 +48,7 @@ class Part:
     name: str
     language: str
     license: str
-    kind: str
+    kind: Literal["text", "pairs"]
     first_document: _Number
     first_token: _Number
     first_window: _Number

@@ -171,6 +171,16 @@ def test_a_manifest_that_does_not_add_up_is_refused(
         Store(tmp_path)
 
 
+def test_a_source_of_no_known_kind_is_refused(tmp_path: Path) -> None:
+    _store(tmp_path)
+    path = tmp_path / "store.json"
+    manifest = json.loads(path.read_bytes())
+    manifest["sources"][0]["kind"] = "texts"
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(AuroraError, match=r"sources\.0\.kind(.|\n)*text.*pairs"):
+        Store(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["starts.npy", "marks.npy", "tokens-00000.bin", "id-starts.npy"])
 def test_a_file_that_was_cut_is_named(tmp_path: Path, name: str) -> None:
     _store(tmp_path)

@@ -235,7 +235,8 @@ def _quantize(method: str) -> Command:
             if path.suffix in (".gguf", ".safetensors") and (sha := _sha(path))
         }  # fmt: skip
 
-    return Command(f"aurora quantize --method {method}", _model, act, read, ours, imports=_HEAVY)
+    return Command(f"aurora quantize --method {method}", _model, act, read, ours,
+                   refuses="is there already", imports=_HEAVY)  # fmt: skip
 
 
 def _sha(path: Path) -> str:

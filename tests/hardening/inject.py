@@ -26,12 +26,15 @@ KINDS = {"full": (28, 1), "broken": (5, 0), "read-only": (30, 1)}
 """errno, and whether all later writes fail too: a disk is full, a write fails once, no writing."""
 
 _PLAN = struct.Struct("lllll4096s")
-_SECONDS = 600
+_SECONDS = 3600
+"""What a command may take; generous, for a machine that many share."""
 _MEASURED = {
-    "tokens_per_second", "energy", "peak_memory_bytes", "memory", "mfu", "watts",
+    "tokens_per_second", "energy", "peak", "peak_memory_bytes", "memory", "mfu", "watts",
     "previous", "subject",
 }  # fmt: skip
 """Keys of JSON that a clock or a meter decides, and digests of files that hold such."""
+_DRAWN = ("mfu.png", "tokens-per-second.png", "report.html")
+"""Files of a trained stage that show them; that they are whole, its evidence proves."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def try_all(command: Command, kind: str, most: int) -> Tried:
         before.mkdir()
         for module in command.imports:
             __import__(module)
-        _forked(lambda: command.prepare(before), scratch / "prepared")
+        code = _forked(lambda: command.prepare(before), scratch / "prepared")
+        assert code == 0, (scratch / "prepared").read_text("utf-8")
         _again(before, work)
         code, writes, _ = _run(command, work, scratch, "full", 0)
         assert code == 0, log.read_text("utf-8")
@@ -218,6 +222,8 @@ def _state(command: Command, folder: Path) -> object:
 
 def _digest(path: Path) -> str:
     """Return the digest of a file; of evidence and metrics, without what a clock or meter said."""
+    if path.name in _DRAWN:
+        return "there"
     if path.name not in ("evidence.json", "metrics.jsonl"):
         return sha256_file(path)
     try:
