@@ -134,10 +134,17 @@ def test_the_times_of_tgi_are_parts_of_the_whole(start_server):
 
 def test_tgi_sees_the_queue_and_who_left_it(start_server):
     url, _ = start_server(limits=Limits(slots=1))
-    body = {"model": "x", "prompt": "The", "n": 3, "stream": True, "temperature": 1}
-    with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=60) as reply:
-        next(reply.iter_lines())
+    body = {"model": "x", "prompt": "The", "n": 8, "stream": True, "temperature": 1}
+
+    def queued():
         page = samples(url)
-        assert (page["tgi_batch_current_size"], page["tgi_queue_size"]) == (1, 2)
-    until(lambda: samples(url).get('tgi_request_failure{err="dropped"}') == 3)
-    assert samples(url)["tgi_queue_size"] == 0
+        return page["tgi_batch_current_size"] == 1 and page["tgi_queue_size"] > 0
+
+    with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=60):
+        until(queued)
+    until(lambda: samples(url)["tgi_queue_size"] == 0)
+    until(lambda: 'tgi_request_failure{err="dropped"}' in samples(url))
+    page = samples(url)
+    ended = page["tgi_request_generated_tokens_count"]
+    assert ended + page['tgi_request_failure{err="dropped"}'] == 8
+    assert page["tgi_request_input_length_count"] == 8
