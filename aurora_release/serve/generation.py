@@ -239,7 +239,7 @@ class GuardedEngine:
                 continue
             stream = self.engine.generate(meter.begin(ask.request, self.engine.facts.id))
             streams.append(stream)
-            meter.prompt(len(ask.request.prompt))
+            meter.prompt(ask.request)
             settle = partial(record.output, index)
             outlet = Outlet(self._judging, self._stream, settle, verdict.language)
             sources.append(self._answer(index, stream, _Way(outlet, ask.form), meter))

@@ -20,6 +20,10 @@ class Meter:
         self._index = index
         self._begun = begun
         """When the request came (monotonic seconds)."""
+        self._asked = begun
+        """When the engine was asked."""
+        self._waited: float | None = None
+        """Seconds that the engine let it wait for a slot, where that is known."""
         self._last: float | None = None
         """When the last token came."""
         self._has_text = False
@@ -29,21 +33,23 @@ class Meter:
     def begin(self, request: GenerationRequest, model: str) -> GenerationRequest:
         """Return what the engine is asked: the request, with whose it is and its trace."""
         self._trace = self._caller.trace.answer(request, model, self._index)
+        self._asked = time.monotonic()
         owner = " ".join(filter(None, (self._caller.key, request.owner)))
         return replace(request, owner=owner, trace=self._trace.headers)
 
-    def prompt(self, tokens: int) -> None:
+    def prompt(self, request: GenerationRequest) -> None:
         """Count the tokens of the prompt, which the engine reads now."""
-        self._prompt = tokens
-        self._visit.use(self._index, tokens)
-        self._caller.prompt_tokens += tokens
-        self._metrics.prompt_tokens(tokens)
+        self._prompt = len(request.prompt)
+        self._visit.use(self._index, self._prompt)
+        self._caller.prompt_tokens += self._prompt
+        self._metrics.begun(self._prompt, request.max_new_tokens)
 
     def token(self, waited: float | None) -> None:
         """Count a token that the engine made; `waited`: as in the first delta."""
         now = time.monotonic()
         if self._last is None:
             self._metrics.first_token(now - self._begun)
+            self._waited = waited
             if self._trace is not None:
                 self._trace.first_token(waited)
         else:
@@ -65,11 +71,15 @@ class Meter:
 
     def ended(self, reason: str) -> None:
         """Count an answer that came to its end."""
-        self._metrics.ended(reason, time.monotonic() - self._begun)
+        self._metrics.ended(reason, time.monotonic() - self._begun, self._generated)
+        if self._waited is not None and self._last is not None:
+            held = self._last - self._asked - self._waited
+            self._metrics.inferred(self._waited, held, self._generated)
         if self._trace is not None:
             self._trace.end(reason, self._prompt, self._generated)
 
     def failed(self, error: BaseException) -> None:
         """Record an answer that came to none."""
+        self._metrics.failed(error)
         if self._trace is not None:
             self._trace.fail(error)
