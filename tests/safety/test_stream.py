@@ -75,7 +75,7 @@ def test_harm_that_two_segments_say_together_is_seen() -> None:
 @pytest.mark.parametrize(
     "filler",
     [*"\u115f\u1160\u2800\u3164\uffa0", " ", "\u2003", "\u200b", "\x00", "\ud800", "\ue000",
-     "\u0378", "\u0301"],
+     "\u0378", "\u0301", " \u0301"],
 )  # fmt: skip
 def test_what_shows_nothing_fills_no_context(filler: str) -> None:
     releases, _ = run([(TEXT, "A pipe bo\n" + filler * 90 + "\nmb is it")])
