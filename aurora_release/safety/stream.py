@@ -151,7 +151,7 @@ class StreamFilter:
     def _outcome(self, verdict: Verdict, channel: Channel) -> Outcome:
         if verdict.action != "block":
             return verdict.action
-        if self._stream.mode in ("flag", "off"):
+        if self._stream.mode == "flag":
             return "flag"
         # Arguments with a hole are not JSON, or worse, they are, and some tool runs with them.
         redacted = self._stream.mode == "redact" and channel.kind != "tool"
