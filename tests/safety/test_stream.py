@@ -192,6 +192,7 @@ def test_redacting_puts_one_notice_in_the_place_of_harm_and_goes_on() -> None:
     text = "Fine one here. X is bad here. X is worse here. Fine again here.\n"
     assert whole(text, mode="redact") == f"Fine one here. {NOTICE} Fine again here.\n"
     assert whole("Bad X here\nFine one", mode="redact") == f"{NOTICE}\nFine one"
+    assert whole("Fine one. X is bad. Fine two.", mode="redact") == f"Fine one. {NOTICE} Fine two."
 
 
 def test_what_was_redacted_is_no_context() -> None:
