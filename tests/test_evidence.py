@@ -91,6 +91,22 @@ def test_damaged_evidence_is_named(tmp_path: Path, content: bytes, message: str)
         evidence.read(tmp_path / evidence.FILE)
 
 
+@pytest.mark.parametrize(
+    ("subject", "predicate"),
+    [
+        ({"x": 0}, {"measured": {}}),
+        ({"x": "00"}, {"measured": []}),
+        ({"x": "00"}, {}),
+    ],
+)
+def test_evidence_that_lost_a_part_is_refused(
+    tmp_path: Path, subject: dict[str, str], predicate: dict[str, object]
+) -> None:
+    evidence.write(tmp_path, evidence.statement(subject, predicate))
+    with pytest.raises(AuroraError, match="is not complete evidence of a stage: it was changed"):
+        evidence.read(tmp_path / evidence.FILE)
+
+
 def test_missing_evidence_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         AuroraError, match=r"evidence\.json is missing: this folder was not written"

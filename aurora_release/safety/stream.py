@@ -70,7 +70,6 @@ class Release:
     outcome: Outcome
     text: str
     """What leaves in its place: all of it, a notice, or nothing."""
-    verdict: Verdict
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -146,12 +145,12 @@ class StreamFilter:
             lane.context = self._tail(lane.context + cut.plain)
             lane.written = self._tail(lane.written + cut.text)
         lane.redacted = outcome == "redact"
-        return Release(segment, outcome, text, verdict)
+        return Release(segment, outcome, text)
 
     def _outcome(self, verdict: Verdict, channel: Channel) -> Outcome:
         if verdict.action != "block":
             return verdict.action
-        if self._stream.mode in ("flag", "off"):
+        if self._stream.mode == "flag":
             return "flag"
         # Arguments with a hole are not JSON, or worse, they are, and some tool runs with them.
         redacted = self._stream.mode == "redact" and channel.kind != "tool"

@@ -96,7 +96,8 @@ def windows(text: str) -> list[str]:
 
 def language(text: str) -> str:
     """Return the language of a normalised text: en, fi, hi, ja, vi, or `und` for any other."""
-    letters = [character for character in text.lower() if character.isalpha()]
+    text = text.lower()
+    letters = [character for character in text if character.isalpha()]
     if not letters:
         return "und"
     scripts = [_script(character) for character in letters]
@@ -106,7 +107,7 @@ def language(text: str) -> str:
         return "hi"
     if scripts.count("latin") < len(letters) / 2:
         return "und"
-    return _latin_language(text.lower(), len(letters))
+    return _latin_language(text, len(letters))
 
 
 def _latin_language(text: str, letters: int) -> str:

@@ -41,7 +41,7 @@ class Outlet:
         """Take in text and return what is decided now; another channel ends the one before."""
         if self._off:
             unjudged = Segment(channel, 0, text, ())
-            return [Release(unjudged, "allow", text, Verdict("allow"))] if text else []
+            return [Release(unjudged, "allow", text)] if text else []
         if channel != self._channel:
             self._filter.finish(self._channel)
             self._channel = channel

@@ -107,11 +107,16 @@ def _evidence(folder: Path, **measured: object) -> Iterator[None]:
 
 
 def test_an_answer_for_another_order_is_refused(two_stages: Recipe, run: Path) -> None:
+    order = Order(two_stages, two_stages.train.stages[1], Store(run / "data").windows)
     with (
-        _evidence(run / "cat", order="another"),
-        pytest.raises(AuroraError, match="was trained in another order .* says another…, the"),
+        _evidence(run / "cat", order="0123456789ab" + "f" * 52),
+        pytest.raises(AuroraError) as told,
     ):
         which(two_stages, run, 1, "cat")
+    assert str(told.value) == (
+        f"{run / 'cat'} was trained in another order (its evidence says 0123456789ab…, the recipe "
+        f"{order.digest[:12]}…). Ask with the recipe and the overrides of that run."
+    )
 
 
 def test_a_step_that_training_took_back_is_called_skipped(two_stages: Recipe, run: Path) -> None:

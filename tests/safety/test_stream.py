@@ -59,6 +59,8 @@ def test_context_is_what_a_reader_sees() -> None:
     assert releases[1].segment.views == ("Next one. ", f" be{marks}. Next one. ")
     releases, _ = run([(TEXT, " Go on. Next one. ")])
     assert releases[1].segment.views == ("Next one. ", "Go on. Next one. ")
+    releases, _ = run([(TEXT, "\u0301Go on. Next one. ")])
+    assert releases[1].segment.views == ("Next one. ", "Go on. Next one. ")
 
 
 def test_without_context_a_segment_is_judged_by_itself() -> None:
@@ -75,7 +77,7 @@ def test_harm_that_two_segments_say_together_is_seen() -> None:
 @pytest.mark.parametrize(
     "filler",
     [*"\u115f\u1160\u2800\u3164\uffa0", " ", "\u2003", "\u200b", "\x00", "\ud800", "\ue000",
-     "\u0378", "\u0301"],
+     "\u0378", "\u0301", " \u0301"],
 )  # fmt: skip
 def test_what_shows_nothing_fills_no_context(filler: str) -> None:
     releases, _ = run([(TEXT, "A pipe bo\n" + filler * 90 + "\nmb is it")])
@@ -132,6 +134,15 @@ def test_the_length_of_arguments_is_that_of_what_they_say() -> None:
         assert {len(found.segment.views[0]) for found in releases} == {24, 12}
 
 
+def test_json_within_json_is_read_three_deep() -> None:
+    releases, _ = run([(TOOL, "\\" * 8 + "n")])
+    assert releases[0].segment.views == tuple("\\" * many + "n" for many in (4, 2, 1, 8))
+
+
+def test_an_escape_that_is_cut_off_leaves_at_the_end() -> None:
+    assert left(run([(TOOL, r'"Go \u00')])[0], TOOL) == r'"Go \u00'
+
+
 def test_arguments_are_also_judged_as_they_are_written() -> None:
     releases, _ = run([(TOOL, r'{"path": "C:\new"}')], lambda t: BLOCK if r"C:\new" in t else ALLOW)
     assert left(releases, TOOL) == r'{"path": "C:\n'
@@ -147,6 +158,15 @@ def test_parallel_calls_are_held_apart() -> None:
         [(TOOL, '{"a": '), (SECOND_TOOL, '{"b": '), (TOOL, "1}"), (SECOND_TOOL, "2}")]
     )
     assert (left(releases, TOOL), left(releases, SECOND_TOOL)) == ('{"a": 1}', '{"b": 2}')
+
+
+def test_the_end_of_a_channel_is_not_that_of_another() -> None:
+    outlet = StreamFilter(stream())
+    outlet.feed(REASONING, "A thought")
+    outlet.feed(TEXT, "A word")
+    outlet.finish(REASONING)
+    assert outlet.settle(ALLOW).text == "A thought"
+    assert outlet.segment() is None
 
 
 def test_a_megabyte_in_one_delta_comes_out_as_it_went_in() -> None:
@@ -172,6 +192,7 @@ def test_redacting_puts_one_notice_in_the_place_of_harm_and_goes_on() -> None:
     text = "Fine one here. X is bad here. X is worse here. Fine again here.\n"
     assert whole(text, mode="redact") == f"Fine one here. {NOTICE} Fine again here.\n"
     assert whole("Bad X here\nFine one", mode="redact") == f"{NOTICE}\nFine one"
+    assert whole("Fine one. X is bad. Fine two.", mode="redact") == f"Fine one. {NOTICE} Fine two."
 
 
 def test_what_was_redacted_is_no_context() -> None:

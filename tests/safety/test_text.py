@@ -47,6 +47,7 @@ def test_normalised_text_can_always_be_embedded(text: str) -> None:
 
 def test_a_flood_of_marks_is_cut() -> None:
     assert normalise("क" + "\u0901" * 100_000) == "क" + "\u0901" * 3
+    assert normalise("\u0901" * 9 + "क") == "\u0901" * 3 + "क"
 
 
 @given(st.text(alphabet="ab .\n。", max_size=2000))
