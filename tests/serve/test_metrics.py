@@ -134,7 +134,14 @@ def test_the_times_of_tgi_are_parts_of_the_whole(start_server):
 
 def test_tgi_sees_the_queue_and_who_left_it(start_server):
     url, _ = start_server(limits=Limits(slots=1))
-    body = {"model": "x", "prompt": "The", "n": 8, "stream": True, "temperature": 1}
+    body = {
+        "model": "x",
+        "prompt": "The",
+        "n": 8,
+        "stream": True,
+        "temperature": 1,
+        "max_tokens": 100,
+    }
 
     def queued():
         page = samples(url)
