@@ -68,7 +68,7 @@ def test_a_full_queue_refuses_with_each_protocols_error(start_server):
                 for _ in range(1000):
                     InferenceClient(url).text_generation("The", max_new_tokens=1)
             replies = (
-                httpx.post(f"{url}/v1/completions", json={"model": "x", "prompt": "x"})
+                httpx.post(f"{url}/v1/completions", json={"model": "x", "prompt": "x"}, timeout=60)
                 for _ in range(1000)
             )
             refused = next(reply for reply in replies if reply.status_code == 429)
