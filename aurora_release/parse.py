@@ -1,12 +1,15 @@
-"""Reads YAML and JSON that others wrote: in bounded memory, and what is wrong is a ValueError."""
+"""Reads YAML, JSON and keys that others wrote, in bounded memory; what is wrong is an error."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
+
+from aurora_release.errors import AuroraError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -16,6 +19,7 @@ LARGEST = 2**22
 _NODES = 10**6
 """Values in a YAML file, once its aliases are written out."""
 _DEEPEST = 100
+_DIGEST = re.compile(r"\ssha256:[0-9a-f]{64}(\s|$)")
 _TOO_DEEP = f"more than {_DEEPEST} lists and objects lie in each other"
 _MISTAKES, _LETTERS = 20, 200
 """So many mistakes of a file are said, and so much of each."""
@@ -43,6 +47,28 @@ def text(path: Path) -> str:
     if len(content) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
     return content.decode()
+
+
+def key_file(path: Path) -> str:
+    """Return the API key that a file holds, for a server that asks for one.
+
+    Raises:
+        AuroraError: it cannot be read, or holds no key that fits into a header.
+    """
+    try:
+        key = text(path).strip()
+    except (OSError, ValueError) as error:
+        raise AuroraError(
+            f"{path} cannot be read as a key ({error}): it should hold the key, on one line."
+        ) from None
+    if _DIGEST.search(key):
+        raise AuroraError(
+            f"{path} is the server's file of keys (NAME sha256:…), from which none can be read. "
+            "Name a file that holds the key itself, as `aurora keys api` printed it."
+        )
+    if not key or not key.isascii() or not key.isprintable():
+        raise AuroraError(f"{path} holds no API key: one line of ASCII is expected.")
+    return key
 
 
 def yaml_text(text: str) -> Any:

@@ -31,10 +31,10 @@ def _exit_codes() -> str:
     rows = [f"| {code} | {text} |" for code, text in EXIT_CODES.items()]
     return "\n".join([
         "## Exit codes\n", "| code | meaning |", "|---|---|", *rows,
-        "\n`aurora serve` finishes its answers after SIGTERM and then ends by that signal (143 in "
-        "a shell). `aurora doctor` ends with 0 where the demo can run, warnings or not. With "
-        "`--json`, standard output holds JSON and nothing else; what is said meanwhile goes to "
-        "standard error.\n",
+        "\n`aurora serve` finishes its answers first: after Ctrl-C it ends with 0, after SIGTERM "
+        "by that signal (143 in a shell). `aurora doctor` ends with 0 where the demo can run, "
+        "warnings or not. With `--json`, standard output holds JSON and nothing else; what is said "
+        "meanwhile goes to standard error.\n",
     ])  # fmt: skip
 
 

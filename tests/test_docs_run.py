@@ -38,6 +38,8 @@ aurora card runs/demo/release --page mixture/README.md
 aurora verify runs/demo/release
 aurora report runs/demo --out demo.html
 aurora verify demo
+aurora card demo --check
+aurora report demo --out demo.html
 aurora keys new release.key
 aurora keys public release.key
 aurora sign runs/demo/release --key release.key

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from aurora_release import parse
+from aurora_release.errors import AuroraError
+from aurora_release.serve import keys
 
 
 def _laughs(levels: int) -> str:
@@ -65,3 +67,18 @@ def test_json_that_is_no_sound_text_is_refused(text: str, said: str) -> None:
 def test_json_in_a_hundred_lists_is_read() -> None:
     assert parse.json_text("[" * 99 + "1" + "]" * 99)
     assert parse.json_text("null") is None
+
+
+def test_a_key_is_read_and_what_holds_none_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    with pytest.raises(AuroraError, match="cannot be read as a key"):
+        parse.key_file(path)
+    made = keys.add(tmp_path / "keys", "alice", keys.KeyLimits(tokens_per_minute=5))
+    path.write_text(f"{made}\n", encoding="utf-8")
+    assert parse.key_file(path) == made
+    for text, said in {"": "holds no API key", "schlüssel": "ASCII", "a\nb": "one line"}.items():
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(AuroraError, match=said):
+            parse.key_file(path)
+    with pytest.raises(AuroraError, match="the server's file of keys.* as `aurora keys api`"):
+        parse.key_file(tmp_path / "keys")

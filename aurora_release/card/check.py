@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aurora_release import evidence
+from aurora_release import __version__, evidence
 from aurora_release.card import chain as chains
 from aurora_release.card import derived, pictures, render
 from aurora_release.card.chain import Chain, Statement
@@ -70,22 +70,22 @@ def _page(folder: Path, name: str, rendered: str, release: Statement) -> list[st
     written = path.read_bytes()
     if written == rendered.encode():
         return []
-    if version := _other_template(name, release):
-        return [
-            f"{name} was written with another template, that of aurora-release {version}: "
-            "verify with that version."
-        ]
+    if other := _other_template(name, release):
+        return [f"{name} was written with another template, that of {other}: verify with that."]
     return differences(name, written.decode(errors="replace"), rendered)
 
 
 def _other_template(name: str, release: Statement) -> str | None:
-    """Return which version's template a page was written with, where that is not ours."""
+    """Return whose template a page was written with, where that is not ours."""
     path = Path(render.TEMPLATES.get(name, ""))
     wanted = release.predicate.inputs.get(path.name.partition(".")[0])
     if wanted is None or wanted == evidence.sha256_file(shipped(str(path))):
         return None
-    packages = release.predicate.environment.get("packages", {})
-    return str(packages.get("aurora-release", "another version"))
+    made = release.predicate.environment
+    version = str(made.get("packages", {}).get("aurora-release", "of another version"))
+    if version != __version__:
+        return f"aurora-release {version}"
+    return f"another checkout of aurora-release {version} (its code: {made.get('code', '?'):.12})"
 
 
 def _empty(folder: Path) -> list[str]:

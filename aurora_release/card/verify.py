@@ -173,8 +173,13 @@ def _digests(folder: Path) -> dict[str, str]:
     """Return the digest of every file but the list, as listed and as found.
 
     Raises:
-        AuroraError: they differ, or something in the folder is no plain file.
+        AuroraError: they differ, or something in the folder is no plain file or is git's.
     """
+    if (folder / ".git").exists():
+        raise AuroraError(
+            ".git is no part of a release, and git may run what lies in it: check a copy without "
+            "it, or what `hf download` fetches."
+        )
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise AuroraError(f"{path.relative_to(folder)} is no plain file: remove it.")

@@ -1,12 +1,13 @@
 """Opens a model folder or a quantized variant for scoring and generation."""
 
 import importlib.util
+import io
 import logging
 import os
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,9 +174,10 @@ def _quiet() -> Iterator[None]:
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     if importlib.util.find_spec("logbar"):
-        from logbar import LogBar  # type: ignore[import-untyped]
+        with redirect_stdout(io.StringIO()):  # its import prints an empty line
+            from logbar import LogBar  # type: ignore[import-untyped]
 
-        LogBar.shared().setLevel("ERROR")
+            LogBar.shared().setLevel("ERROR")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.script_method` is", DeprecationWarning)
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is", FutureWarning)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aurora_release import download, evidence
+from aurora_release import download, evidence, parse
 from aurora_release.data import fim
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.generate import Model
@@ -52,12 +52,9 @@ class Server:
         """Return the key.
 
         Raises:
-            AuroraError: the file cannot be read.
+            AuroraError: the file cannot be read, or holds none.
         """
-        try:
-            return self.key_file.read_text(encoding="utf-8").strip() if self.key_file else None
-        except (OSError, UnicodeDecodeError) as error:
-            raise AuroraError(f"{self.key_file} cannot be read as a key: {error}.") from None
+        return parse.key_file(self.key_file) if self.key_file else None
 
 
 def subjects(references: Iterable[str], server: Server, exact: bool) -> list[Subject | Known]:

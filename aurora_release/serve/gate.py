@@ -163,4 +163,5 @@ def _log(scope: Scope, caller: Caller, status: int, seconds: float) -> None:
 def _route(scope: Scope) -> str:
     """Return a label with few values: the path of the route, not that of the request."""
     route = getattr(scope.get("route"), "path", None)
-    return str(route) if route else "other"
+    # the chat page lies below a path of its own, and its routes begin there
+    return f"{scope.get('root_path', '')}{route}" if route else "other"

@@ -66,13 +66,19 @@ class ApiKeys:
         return found[0] if found else None
 
     def _refresh(self) -> None:
-        """Read the file again if it changed; while it is broken, the keys known so far stay."""
+        """Read the file again if it changed; while it is broken, the keys known so far stay.
+
+        One without a line is not broken: its last key was taken back.
+        """
         if self._path is None or (version := _version(self._path)) == self._version:
             return
         self._version = version
         try:
-            self._keys = _read(self._path)
-            logger.info("%s changed: %d API keys.", self._path, len(self._keys))
+            text = _text(self._path)
+            self._keys = _parsed(self._path, text) if _lines(text) else ()
+            logger.info("%s changed: keys accepted: %d.", self._path, len(self._keys))
+            if not self._keys:
+                logger.warning("%s holds no key any more: every client is refused.", self._path)
         except AuroraError as error:
             logger.error("The API keys stay as they were: %s", error)
 
@@ -88,7 +94,11 @@ def read(path: Path) -> ApiKeys:
     Raises:
         AuroraError: the file cannot be read, or holds no key, or a line that is none.
     """
-    return ApiKeys(_read(path), path)
+    if not path.exists():
+        raise AuroraError(
+            f"There is no key file {path}. Make it with a first key: aurora keys api NAME {path}"
+        )
+    return ApiKeys(_parsed(path, _text(path)), path)
 
 
 def add(path: Path, name: str, limits: KeyLimits) -> str:
@@ -115,10 +125,6 @@ def add(path: Path, name: str, limits: KeyLimits) -> str:
     return key
 
 
-def _read(path: Path) -> tuple[ApiKey, ...]:
-    return _parsed(path, _text(path))
-
-
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -130,9 +136,14 @@ def _text(path: Path) -> str:
         raise AuroraError(f"{path} cannot be read as a key file ({error}): name another.") from None
 
 
-def _parsed(path: Path, text: str) -> tuple[ApiKey, ...]:
+def _lines(text: str) -> list[tuple[int, str]]:
+    """Return the lines that should be keys, with their numbers."""
     numbered = enumerate((line.strip() for line in text.splitlines()), 1)
-    lines = [(number, line) for number, line in numbered if line and not line.startswith("#")]
+    return [(number, line) for number, line in numbered if line and not line.startswith("#")]
+
+
+def _parsed(path: Path, text: str) -> tuple[ApiKey, ...]:
+    lines = _lines(text)
     if len(lines) == 1 and not _LINE.fullmatch(lines[0][1]):
         return (_plain(path, lines[0][1]),)
     keys = tuple(_key(f"{path}, line {number}", line) for number, line in lines)

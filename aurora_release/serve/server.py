@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from aurora_release.safety.policy import Policy
-    from aurora_release.serve.engines.protocol import ModelFacts
+    from aurora_release.serve.engines.protocol import Engine, ModelFacts
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +75,7 @@ def serve(
 
         guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
         audit = None if audit_log is None else AuditLog(audit_log, guard.policy.digest)
-        engine, *others = (
-            open_engine(each, choice or Choice(), limits) for each in (folder, *also)
-        )
+        engine, *others = (_open(each, choice, limits) for each in (folder, *also))
         port = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         _greet(folder, f"http://{shown}:{port}", engine.facts, [each.facts for each in others])
@@ -89,6 +87,12 @@ def serve(
             audit_log=audit,
         )
         run(create_app(engine, guard, settings, others), listener, settings.drain_seconds)
+
+
+def _open(folder: Path, choice: Choice | None, limits: Limits | None) -> "Engine":
+    """Return the engine over a folder, and say first what takes a while."""
+    logger.info("Reading %s", folder)
+    return open_engine(folder, choice or Choice(), limits)
 
 
 def _greet(folder: Path, url: str, facts: "ModelFacts", others: Sequence["ModelFacts"]) -> None:

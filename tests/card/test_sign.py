@@ -124,3 +124,12 @@ def test_what_the_hub_adds_is_neither_signed_nor_checked(
     assert model_signing(released, pair[1]).returncode == 0
     (released / ".cache/code.py").touch()
     assert not verify(released, pair[1]).passed
+
+
+def test_a_clone_is_told_from_a_release(released: Path) -> None:
+    (released / ".git/hooks").mkdir(parents=True)
+    (released / ".git/hooks/post-checkout").touch()
+    found = verify(released)
+    assert not found.passed
+    assert ".git is no part of a release" in found.checks[0].sentence
+    assert "hooks" not in found.checks[0].sentence

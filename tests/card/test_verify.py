@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aurora_release import evidence
+from aurora_release import __version__, evidence
 from aurora_release.card import chain, render
 from aurora_release.card.stage import seal
 from aurora_release.card.verify import Report, verify
@@ -116,7 +116,11 @@ def test_number_edited_in_the_card_is_found_with_its_line(released: Path) -> Non
 def test_card_of_another_version_is_said_to_be_one(released: Path) -> None:
     (released / "README.md").write_text("as another template has it", encoding="utf-8")
     forge(released, lambda predicate: predicate["inputs"].update(card="0" * 64))
-    assert "another template, that of aurora-release" in failures(verify(released))["card"]
+    said = failures(verify(released))["card"]
+    assert f"that of another checkout of aurora-release {__version__} (its code: " in said
+    packages = {"aurora-release": "0.0.1"}
+    forge(released, lambda predicate: predicate["environment"].update(packages=packages))
+    assert "that of aurora-release 0.0.1: verify" in failures(verify(released))["card"]
 
 
 def test_swapped_evidence_breaks_the_chain(released: Path) -> None:

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,14 @@ def test_opens_a_model_folder_in_evaluation_mode(folder: Path) -> None:
     loaded = load(folder)
     assert not loaded.model.training
     assert loaded.template_digest == sha256_file(folder / "chat_template.jinja")
+
+
+def test_nothing_is_printed_while_a_model_is_read(tiny_llama: Path) -> None:
+    """A server's log and an answer in a pipe do not begin with a line of some library."""
+    code = "import pathlib; from aurora_release.evaluate.load import load; load(pathlib.Path({!r}))"
+    command = [sys.executable, "-c", code.format(str(tiny_llama))]
+    read = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert read.stdout == ""
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("F16", 0.01), ("Q8_0", 0.05)])

@@ -80,6 +80,12 @@ def test_a_body_that_does_not_come_is_not_waited_for(start_server):
     assert reply.startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_route_below_another_path_is_counted_by_its_whole_path(start_server):
+    url, _ = start_server(settings=Settings())
+    assert httpx.get(f"{url}/chat", follow_redirects=True).status_code == 200
+    assert 'route="/chat/",status="200"} 1.0' in httpx.get(f"{url}/metrics").text
+
+
 def test_the_log_has_a_line_for_each_request_and_no_word_of_it(start_server):
     ours = logging.getLogger("aurora_release")
     before, kept = ours.handlers, ours.propagate

@@ -1,4 +1,5 @@
 import hashlib
+import logging
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,24 @@ def test_a_changed_file_is_read_again_and_a_broken_one_is_not(tmp_path: Path) ->
     assert server.find(second) is not None
 
 
+def test_the_last_key_of_a_file_can_be_taken_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
+    path = tmp_path / "keys"
+    only = keys.add(path, "alice", KeyLimits())
+    server = keys.read(path)
+    line = path.read_text("utf-8")
+    for gone in ("", f"# {line}"):
+        path.write_text(line, encoding="utf-8")
+        assert server.find(only) is not None
+        path.write_text(gone, encoding="utf-8")
+        assert server.find(only) is None and server.find("") is None
+        assert "every client is refused" in caplog.messages[-1]
+    path.unlink()
+    assert server.find(only) is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -68,8 +87,10 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, message: s
 
 def test_names_are_plain_and_taken_once(tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    with pytest.raises(AuroraError, match="cannot be read"):
+    with pytest.raises(AuroraError, match=f"no key file .* aurora keys api NAME {path}"):
         keys.read(path)
+    with pytest.raises(AuroraError, match="cannot be read"):
+        keys.read(tmp_path)
     for name in ("", "a b", "x=y", "ä"):
         with pytest.raises(AuroraError, match="is no name .* digits, and `.`, `_` or `-`"):
             keys.add(path, name, KeyLimits())

@@ -1,3 +1,4 @@
+import logging
 import shutil
 import signal
 import socket
@@ -27,6 +28,16 @@ def test_an_audit_log_that_cannot_be_written_is_named_before_the_model_is_read(
 ) -> None:
     with pytest.raises(AuroraError, match="missing/log cannot be written as an audit log"):
         serve(tmp_path / "no-model", port=0, audit_log=tmp_path / "missing" / "log")
+
+
+def test_what_takes_a_while_is_said_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
+    caplog.set_level(logging.INFO, "aurora_release")
+    with pytest.raises(AuroraError, match="no-model is not a folder"):
+        serve(tmp_path / "no-model", port=0)
+    assert f"Reading {tmp_path / 'no-model'}" in caplog.messages
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("198.51.100.1", 80)])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aurora_release import evidence
+from aurora_release import evidence, parse
 from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.evaluate import replies
 from aurora_release.evaluate.load import GGUF, LoadedModel, load
@@ -134,10 +134,7 @@ def open_model(
         with local(Path(where), most) as model:
             yield model
         return
-    try:
-        key = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise AuroraError(f"{api_key_file} cannot be read as a key: {error}.") from None
+    key = parse.key_file(api_key_file) if api_key_file else None
     with served(where, key, name, most) as remote:
         yield remote
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from aurora_release import parse
 from aurora_release.safety.guards import llama_guard, qwen3guard, shieldgemma, wildguard
 from aurora_release.safety.guards.builtin import BuiltIn
 from aurora_release.safety.guards.cascade import Cascade
 from aurora_release.safety.guards.dialect import Dialect, ModelGuard, Transport
 from aurora_release.safety.guards.local import LocalModel
 from aurora_release.safety.guards.protocol import GuardModel
-from aurora_release.safety.guards.server import Server, read_key
+from aurora_release.safety.guards.server import Server
 from aurora_release.safety.policy import GuardSettings, Policy
 
 DIALECTS: dict[str, Dialect] = {
@@ -38,5 +39,5 @@ def _transport(settings: GuardSettings, beside: Path) -> Transport:
     if settings.folder is not None:
         return LocalModel.load(beside / settings.folder, settings.timeout_seconds)
     assert settings.url is not None and settings.model is not None  # the policy was checked
-    key = None if settings.api_key_file is None else read_key(beside / settings.api_key_file)
+    key = None if settings.api_key_file is None else parse.key_file(beside / settings.api_key_file)
     return Server(settings.url, settings.model, key, settings.timeout_seconds)

@@ -5,10 +5,9 @@ import math
 import time
 import weakref
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from aurora_release.errors import AuroraError, missing_extra
+from aurora_release.errors import missing_extra
 from aurora_release.safety.guards.dialect import Answer
 from aurora_release.safety.guards.protocol import Turn, Unjudged
 
@@ -93,18 +92,3 @@ def _read(content: bytes, *keys: str) -> Answer:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise Unjudged("the guard's server did not answer in the OpenAI format") from None
     return Answer(text, steps)
-
-
-def read_key(path: Path) -> str:
-    """Return the key in a file.
-
-    Raises:
-        AuroraError: no such file, or it holds no key that fits into a header.
-    """
-    try:
-        key = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise AuroraError(f"{path} cannot be read: it should hold the guard's API key.") from None
-    if not key or not key.isascii() or not key.isprintable():
-        raise AuroraError(f"{path} holds no API key: one line of ASCII is expected.")
-    return key

@@ -246,7 +246,7 @@ def _opened(
     from aurora_release.serve.settings import Settings
 
     guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
-    with redirect_stdout(sys.stderr):  # a library below prints an empty line
+    with redirect_stdout(sys.stderr):  # whatever a library below prints
         engine = open_engine(download.model(where), Choice())
     settings = Settings(stream=guard.policy.stream, fail_closed=guard.policy.fail_closed)
     guarded = GuardedEngine(engine, guard, settings)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from aurora_release import parse
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.load import GGUF
 from aurora_release.node import LLAMA_CPP, node_folder
@@ -104,7 +105,6 @@ def facts(folder: Path, tokenizer: Any) -> ModelFacts:
 
 def _remote(folder: Path, kind: Kind, choice: Choice) -> "RemoteEngine":
     from aurora_release.evaluate.load import load_tokenizer
-    from aurora_release.safety.guards.server import read_key
     from aurora_release.serve.engines.openai_dialect import OpenAIDialect
     from aurora_release.serve.engines.remote import RemoteEngine
     from aurora_release.serve.engines.replica import Replica
@@ -114,7 +114,7 @@ def _remote(folder: Path, kind: Kind, choice: Choice) -> "RemoteEngine":
     tokenizer = load_tokenizer(folder)
     vocabulary = Vocabulary(tokenizer)
     dialect = TGIDialect(vocabulary) if kind == "tgi" else OpenAIDialect(vocabulary)
-    key = None if choice.key_file is None else read_key(choice.key_file)
+    key = None if choice.key_file is None else parse.key_file(choice.key_file)
     urls = dict.fromkeys(map(_address, choice.upstreams))
     replicas = [Replica(url, dialect, key) for url in urls]
     return RemoteEngine(replicas, tokenizer, facts(folder, tokenizer))

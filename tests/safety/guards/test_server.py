@@ -170,7 +170,7 @@ def test_a_key_file_that_holds_no_key(tmp_path: Path, stand_in: Any) -> None:
         with pytest.raises(AuroraError, match="holds no API key"):
             Guard.load(tmp_path / "policy.yaml")
     (tmp_path / "key").unlink()
-    with pytest.raises(AuroraError, match="cannot be read: it should hold"):
+    with pytest.raises(AuroraError, match="cannot be read as a key"):
         Guard.load(tmp_path / "policy.yaml")
 
 
