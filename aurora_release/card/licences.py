@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aurora_release.card.chain import Chain
 from aurora_release.errors import AuroraError
+from aurora_release.recipe import Recipe, nameless
 from aurora_release.shipped import resolve, shipped
 
 FILE = "LICENSE"
@@ -61,6 +62,31 @@ def text(chain: Chain, beside: Path) -> Path | None:
             f"is trained a second time ({', '.join(sorted(_TEXTS))} need no file)."
         )
     return None
+
+
+def unpublishable(recipe: Recipe, beside: Path) -> list[str]:
+    """Return a sentence where a licence would stop the release, or `aurora publish`.
+
+    It is known before anything is trained, but for what comes with a package or from the Hub.
+    """
+    names = ["the base model (model.license)"] if nameless(recipe.model.license) else []
+    names += [source.name for source in recipe.data.sources
+              if nameless(source.license) and not source.license_key]  # fmt: skip
+    found = [
+        f"No licence is named for {', '.join(names)}: aurora publish will refuse the release, and "
+        "where one is named later, all that was made of it is made and trained again."
+    ] if names else []  # fmt: skip
+    model = recipe.model
+    places = (Path(model.base).expanduser(), beside / model.base)
+    folder = next((place for place in places if place.is_dir()), None)
+    ours = model.license_file or model.license.lower() in _TEXTS
+    if folder and not ours and not any(folder.glob(f"{FILE}*")):
+        found.append(
+            f"{model.base} has no {FILE} file, and no text of {model.license!r} ships with "
+            "aurora: the release will not be built, or not published. Name a file with that text "
+            "in model.license_file."
+        )
+    return found
 
 
 def in_base(chain: Chain) -> list[str]:

@@ -70,7 +70,9 @@ def test_evidence_older_than_its_run_is_named(released: Path, small_run: Path) -
 def test_a_missing_licence_is_named(released: Path) -> None:
     (released / "LICENSE").unlink()
     forge(released)
-    assert "LICENSE is missing: the weights are under Apache-2.0" in refusal(released)
+    said = refusal(released)
+    assert "LICENSE is missing: the weights are under Apache-2.0" in said
+    assert "model.license_file of the recipe and run again: nothing is trained a second" in said
 
 
 @pytest.mark.parametrize("of_a_document", ["MIT", "other"])
