@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from aurora_release import atomic, evidence
+from aurora_release import atomic, evidence, licences
 from aurora_release import recipe as recipes
-from aurora_release.card import licences
 from aurora_release.errors import AuroraError, meant
 from aurora_release.log import nothing_on_stdout
 from aurora_release.plan import plan

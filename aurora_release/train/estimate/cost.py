@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aurora_release.card.licences import unpublishable
 from aurora_release.data.mixture import Blend, repeats
 from aurora_release.errors import AuroraError
+from aurora_release.licences import unpublishable
 from aurora_release.recipe import Recipe, TrainStage
 from aurora_release.shipped import resolve
 from aurora_release.train.estimate.flops import flops_per_token
