@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from aurora_release import atomic, evidence
+from aurora_release import atomic, evidence, licences
 from aurora_release import recipe as recipes
 from aurora_release.errors import AuroraError, meant
 from aurora_release.log import nothing_on_stdout
@@ -42,6 +42,9 @@ def run(
     if dry_run:
         typer.echo(describe(recipe, beside, stages, folder, as_json=as_json))
         return folder
+    if any(stage.name == "release" for stage in stages):
+        for sentence in licences.unpublishable(recipe, beside):
+            log.warning("%s", sentence)
     run_stages(recipe, beside, stages, folder, frozenset(redo))
     typer.echo(results(stages, folder, as_json))
     return folder

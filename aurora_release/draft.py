@@ -213,9 +213,13 @@ def _cost(answers: Answers) -> str:
 
 
 def _size(hardware: str) -> Size:
-    """Return a start for the hardware: on a CPU the demo's numbers, on GPUs a small real run."""
+    """Return a start for the hardware: on a CPU the demo's numbers, on GPUs a small real run.
+
+    The CPU's rates are half the demo's, which spreads its steps over four languages: one language
+    and its few safety pairs at the demo's rates made a model that refused harmless requests.
+    """
     if hardware == "cpu":
-        return Size(512, 0.1, 1, "zero0", False, 20, 16_000, "4.0e-4", 18_000, "3.0e-4", 4000, 1024)
+        return Size(512, 0.1, 1, "zero0", False, 20, 16_000, "2.0e-4", 18_000, "1.5e-4", 4000, 1024)
     from aurora_release.train.estimate.machines import machines
 
     count = machines(hardware).count

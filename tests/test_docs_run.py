@@ -59,6 +59,7 @@ NOT_RUN = {
     r"aurora safety review ": "runs until it is stopped; tests/safety opens the desk",
     r"aurora (publish|diff) .* org/name": "asks the Hub; tests/publish has a stand-in for it",
     r"aurora publish .* file:///srv": "writes outside of the test; tests/publish publishes",
+    r"aurora (sign|verify) runs/my-recipe/": "the same commands are run on runs/demo",
     r"aurora (run|train|tune) ": "trains, minutes to days; tests/train trains",
     r"aurora doctor": "looks at this machine; tests/test_doctor.py does",
     r"aurora init ": "reads your text; tests/test_draft.py drafts",

@@ -54,11 +54,19 @@ def test_code_can_be_taught_and_is_then_not_replayed(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     done = aurora("init", "--text", "fi=mine", "--text", "code=mine", "--yes", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Name the licence of your text" in done.stdout
+    assert "Name the licence of your text in it" in done.stdout
     found, _ = recipe.load(str(tmp_path / "recipe.yaml"))
     assert [stage.replay for stage in found.train.stages] == [("en",), ("en",)]
     assert found.train.stages[0].mixture == {"en": 0.3, "fi": 0.35, "code": 0.35}
     assert [source.path for source in found.data.sources[1:3]] == ["mine", "mine"]
+
+
+def test_a_base_without_a_licence_is_told_of_at_once(tmp_path: Path, tiny_llama: Path) -> None:
+    options = ("--base", str(tiny_llama), "--yes", "--force")
+    done = aurora("init", *options, cwd=tmp_path)
+    assert "Name the licence of the base model in it before you run it" in done.stdout
+    done = aurora("init", *options, "--license", "MIT", cwd=tmp_path)
+    assert "Name the licence" not in done.stdout
 
 
 def test_questions_are_asked_again_until_the_answer_is_one(tmp_path: Path) -> None:

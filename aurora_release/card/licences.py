@@ -6,15 +6,8 @@ from pathlib import Path
 
 from aurora_release.card.chain import Chain
 from aurora_release.errors import AuroraError
+from aurora_release.licences import FILE, TEXTS
 from aurora_release.shipped import resolve, shipped
-
-FILE = "LICENSE"
-
-_TEXTS = {
-    "apache-2.0": "train/corpus/LICENSE-Apache-2.0.txt",
-    "bigcode-openrail-m": "model_card/licenses/bigcode-openrail-m.txt",
-}
-"""Licences whose text ships with aurora-release, by their name in small letters."""
 
 _RESTRICTING = ("*openrail*", "llama*", "gemma*", "other")
 """Licences that restrict uses, or may: who shares the weights must hand the text on."""
@@ -51,14 +44,14 @@ def text(chain: Chain, beside: Path) -> Path | None:
             f"{_BIGCODE}, and model.license of the recipe says {model.license!r}. Correct it, or "
             "name the text of the licence that you have in model.license_file."
         )
-    if path := _TEXTS.get(model.license.lower()):
+    if path := TEXTS.get(model.license.lower()):
         return shipped(path)
     if restricts(chain):
         raise AuroraError(
             f"The release is not built: {model.base} is under {model.license!r}, which may "
             "restrict uses and must then be handed on, and no text of it is here. Name a file "
             "with the licence's text in model.license_file of the recipe and run again: nothing "
-            f"is trained a second time ({', '.join(sorted(_TEXTS))} need no file)."
+            f"is trained a second time ({', '.join(sorted(TEXTS))} need no file)."
         )
     return None
 
@@ -74,12 +67,12 @@ def named(chain: Chain) -> str | None:
     model = chain.recipe.model
     if found := in_base(chain):
         return found[0]
-    return FILE if model.license_file or model.license.lower() in _TEXTS else None
+    return FILE if model.license_file or model.license.lower() in TEXTS else None
 
 
 def restrictions(chain: Chain) -> list[str]:
     """Return what the licence forbids, item by item, from its shipped text; [] where unknown."""
-    path = _TEXTS.get(chain.recipe.model.license.lower())
+    path = TEXTS.get(chain.recipe.model.license.lower())
     if path is None or not restricts(chain):
         return []
     _, _, attachment = shipped(path).read_text(encoding="utf-8").partition("USE RESTRICTIONS")

@@ -22,13 +22,14 @@ from aurora_release.card.chain import Chain
 from aurora_release.card.facts import bits, changed, formats
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.redteam.grids import picture as heat_map
+from aurora_release.licences import FILE as LICENSE
 from aurora_release.run import Job, previous
 
 NOTICE = "NOTICE"
 
 OWN_FILES = (
     evidence.FILE, sums.FILE, chains.RECIPE, *render.TEMPLATES, bom.FILE, croissant.FILE,
-    licences.FILE, NOTICE, *pictures.FILES,
+    LICENSE, NOTICE, *pictures.FILES,
 )  # fmt: skip
 """What a release holds besides model files and the evidence of its stages."""
 
@@ -117,7 +118,7 @@ def _write_licences(chain: Chain, text: Path | None, folder: Path) -> None:
     """Write the licence where its text is not the base model's, and what the parts are under."""
     model = chain.recipe.model
     if text:
-        shutil.copyfile(text, folder / licences.FILE)
+        shutil.copyfile(text, folder / LICENSE)
     lines = [
         chain.recipe.title,
         "",
@@ -126,7 +127,7 @@ def _write_licences(chain: Chain, text: Path | None, folder: Path) -> None:
         *(
             [
                 "It restricts uses: whoever shares these weights, or weights made from them, must "
-                f"hand on {licences.FILE} and its restrictions."
+                f"hand on {LICENSE} and its restrictions."
             ]
             if licences.restricts(chain)
             else []

@@ -11,6 +11,7 @@ from aurora_release.cli.quantize import Method
 from aurora_release.errors import AuroraError, meant
 
 NONE = "none"
+LICENCE = "SPDX id, as in CC-BY-4.0; a release under `other` is not published"
 SHIPPED = "what ships with aurora"
 
 
@@ -60,7 +61,7 @@ def init(
     base = ask("Base model: Hub id, folder or pypi:PACKAGE==VERSION", base, start, draft.check_base)
     known = draft.known_base(base)
     if license is None:
-        license = known.license if known else ask("Its licence (SPDX id)", None, "other")
+        license = known.license if known else ask(f"Its licence ({LICENCE})", None, "other")
     texts = dict(map(_pair, text or ()))
     given = " ".join(language or texts) or None
     languages = _words(
@@ -68,7 +69,7 @@ def init(
     )
     texts = _texts(ask, languages, texts)
     if texts:
-        text_license = ask("Licence of your text (SPDX id)", text_license, "other")
+        text_license = ask(f"Licence of your text ({LICENCE})", text_license, "other")
     hardware = ask("Hardware: cpu, or NAME:COUNT as in h100:8", hardware, "cpu", _hardware)
     given = " ".join(quantize or ()) or None
     variants = _words(ask("Smaller variants to make", given, "nf4 gguf", _methods))
@@ -81,10 +82,18 @@ def init(
         f"Written: {file} ({len(found.data.sources)} sources, stages {', '.join(found.trained)}). "
         f"Next: aurora run {shlex.quote(str(file))} --dry-run"
     )
-    if texts and recipes.nameless(answers.text_license):
+    ours = {"your text": answers.text_license} if texts else {}
+    _say_unlicensed({"the base model": license} | ours)
+
+
+def _say_unlicensed(licences: dict[str, str]) -> None:
+    """Say whose licence is still to be named, since what follows takes long."""
+    from aurora_release.recipe import nameless
+
+    if without := [f"of {name}" for name, licence in licences.items() if nameless(licence)]:
         typer.echo(
-            "Name the licence of your text in it before you run it: aurora publish will refuse a "
-            "release without it."
+            f"Name the licence {' and '.join(without)} in it before you run it: aurora publish "
+            "will refuse a release without it."
         )
 
 

@@ -41,7 +41,8 @@ def licences(folder: Path) -> list[str]:
     if not any(folder.glob("LICENSE*")):
         wrong.append(
             f"LICENSE is missing: the weights are under {recipe.model.license}, whose text goes "
-            "with them. Put it beside the base model's weights, and run again."
+            "with them. Name a file with it in model.license_file of the recipe and run again: "
+            "nothing is trained a second time."
         )
     return wrong
 

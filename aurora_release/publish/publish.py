@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from aurora_release import evidence
-from aurora_release.card import sums
+from aurora_release.card import chain, sums
 from aurora_release.errors import AuroraError
 from aurora_release.publish import copy, repository
 from aurora_release.publish.checks import refusals
@@ -59,7 +59,8 @@ def plan(folder: Path, target: Target, files: list[str]) -> str:
         repository.check_name(target.to)
         visible = "private" if target.private else "public"
         where = f"in one commit to {target.to} ({visible}), tagged {target.tag or tag(folder)}"
-    total = f"{len(files)} files, {sum(sizes.values()):,} bytes, {where}."
+    licence = chain.read(folder).recipe.model.license
+    total = f"{len(files)} files, {sum(sizes.values()):,} bytes, under {licence}, {where}."
     return "\n".join([*lines, total, "A dry run: nothing was sent."])
 
 

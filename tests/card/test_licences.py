@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from aurora_release import chain
 from aurora_release.card import licences
 from aurora_release.card.chain import Chain
 from aurora_release.card.render import FILE, page
@@ -49,9 +50,9 @@ def test_restricting_licence_without_its_text_stops_the_release(
 
 def test_text_that_the_recipe_names_is_taken(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "terms.txt").write_text("use restrictions", encoding="utf-8")
-    chain = of(recipe, license="other", license_file="terms.txt")
-    assert licences.text(chain, tmp_path) == tmp_path / "terms.txt"
-    card = page(FILE, chain, {})
+    found = of(recipe, license="other", license_file="terms.txt")
+    assert licences.text(found, tmp_path) == tmp_path / "terms.txt"
+    card = page(FILE, found, {})
     assert "license_link: LICENSE" in card
     assert "[LICENSE](./LICENSE). **It restricts" in card
 
@@ -59,3 +60,16 @@ def test_text_that_the_recipe_names_is_taken(recipe: Recipe, tmp_path: Path) -> 
 def test_permissive_licence_needs_no_text(recipe: Recipe) -> None:
     assert licences.text(of(recipe, license="MIT"), Path()) is None
     assert not licences.restricts(of(recipe, license="MIT"))
+
+
+def test_a_run_warns_of_a_nameless_licence_before_its_first_stage(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unnamed = ("model.license=other", "model.base=./nothing")
+    with pytest.raises(AuroraError, match="neither a model folder here"):
+        chain.run("demo", unnamed, tmp_path)
+    assert "No licence is named for the base model (model.license)" in caplog.text
+    caplog.clear()
+    with pytest.raises(AuroraError, match="neither a model folder here"):
+        chain.run("demo", unnamed, tmp_path, until="base")
+    assert "No licence" not in caplog.text

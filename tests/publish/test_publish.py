@@ -70,7 +70,9 @@ def test_evidence_older_than_its_run_is_named(released: Path, small_run: Path) -
 def test_a_missing_licence_is_named(released: Path) -> None:
     (released / "LICENSE").unlink()
     forge(released)
-    assert "LICENSE is missing: the weights are under Apache-2.0" in refusal(released)
+    said = refusal(released)
+    assert "LICENSE is missing: the weights are under Apache-2.0" in said
+    assert "model.license_file of the recipe and run again: nothing is trained a second" in said
 
 
 @pytest.mark.parametrize("of_a_document", ["MIT", "other"])
@@ -114,7 +116,7 @@ def test_planted_secrets_and_personal_paths_are_named(
 def test_a_dry_run_names_files_and_target_and_asks_nobody(hub: StandIn, released: Path) -> None:
     said = publish(released, Target("org/small", private=True), dry_run=True)
     assert "nf4/model.safetensors" in said
-    assert f"in one commit to org/small (private), tagged {tag(released)}" in said
+    assert f"under Apache-2.0, in one commit to org/small (private), tagged {tag(released)}" in said
     assert hub.calls == []
     with pytest.raises(AuroraError, match="--to small is neither org/name on the Hub nor file:"):
         publish(released, Target("small"), dry_run=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from aurora_release.data.mixture import Blend, repeats
 from aurora_release.errors import AuroraError
-from aurora_release.recipe import Recipe, TrainStage, nameless
+from aurora_release.licences import unpublishable
+from aurora_release.recipe import Recipe, TrainStage
 from aurora_release.shipped import resolve
 from aurora_release.train.estimate.flops import flops_per_token
 from aurora_release.train.estimate.machines import Machines, cost
@@ -52,7 +53,7 @@ def estimate(
         "sequence_length": recipe.data.sequence_length,
         "stages": [_stage(recipe, stage) for stage in recipe.train.stages],
         "sources": _sources(recipe, windows),
-        "warnings": _warnings(recipe, windows),
+        "warnings": _warnings(recipe, beside, windows),
         "model": None,
         "model_from": source,
     }
@@ -184,7 +185,7 @@ def _windows(folder: Path) -> dict[str, int]:
     return {part["name"]: int(part["windows"]) for part in _json(store)["sources"]}
 
 
-def _warnings(recipe: Recipe, windows: Mapping[str, int]) -> list[str]:
+def _warnings(recipe: Recipe, beside: Path, windows: Mapping[str, int]) -> list[str]:
     """Return a sentence for what is not read, is read too often, or may not be published."""
     read = {name for stage in recipe.train.stages for name in stage.mixture}
     unread = [source.name for source in recipe.data.sources if source.name not in read]
@@ -196,17 +197,8 @@ def _warnings(recipe: Recipe, windows: Mapping[str, int]) -> list[str]:
             f"Too few samples for {', '.join(nothing)}: nothing of it is read. Give its stage "
             "more tokens, or it more weight."
         )
-    return found + _nameless(recipe) + (repeats(recipe, windows) if read <= windows.keys() else [])
-
-
-def _nameless(recipe: Recipe) -> list[str]:
-    """Return a sentence where `aurora publish` would refuse a source's licence."""
-    names = [source.name for source in recipe.data.sources
-             if nameless(source.license) and not source.license_key]  # fmt: skip
-    return [
-        f"No licence is named for {', '.join(names)}: aurora publish will refuse the release, and "
-        "a source whose licence is named later is cleaned and trained on again."
-    ] if names else []  # fmt: skip
+    found += unpublishable(recipe, beside)
+    return found + (repeats(recipe, windows) if read <= windows.keys() else [])
 
 
 def _uneven(recipe: Recipe, layouts: list[int]) -> list[str]:

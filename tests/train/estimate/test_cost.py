@@ -108,6 +108,21 @@ def test_a_licence_without_a_name_draws_a_warning_before_it_is_paid_for(tmp_path
     assert found["warnings"][0].startswith("No licence is named for help-fi: aurora publish will")
     one_each = ("data.sources.1.license=other", "data.sources.1.license_key=license")
     assert not _found("demo", tmp_path, *one_each)["warnings"]
+    found = _found("demo", tmp_path, "model.license=other", "data.sources.1.license=other")
+    (said,) = found["warnings"]
+    assert said.startswith("No licence is named for the base model (model.license), help-fi: ")
+
+
+def test_a_base_model_without_its_licence_text_draws_a_warning(tmp_path: Path) -> None:
+    base = tmp_path / "mine"
+    base.mkdir()
+    of = (f"model.base={base}", "model.sha256=null", "model.license=MIT")
+    (said,) = _found("demo", tmp_path, *of)["warnings"]
+    assert "mine has no LICENSE file, and no text of 'MIT' ships" in said
+    assert not _found("demo", tmp_path, *of, "model.license=Apache-2.0")["warnings"]
+    assert not _found("demo", tmp_path, *of, "model.license_file=mine.txt")["warnings"]
+    (base / "LICENSE.txt").write_text("MIT License", "utf-8")
+    assert not _found("demo", tmp_path, *of)["warnings"]
 
 
 def _pair() -> tuple[Recipe, Recipe]:
