@@ -186,7 +186,7 @@ def _npm() -> Finding:
     found = shutil.which("npm")
     if found:
         return Finding("npm", "ok", found)
-    advice = "Install Node.js: it brings llama.cpp ready-built, for K types and GGUF files."
+    advice = "Install Node.js: it brings llama.cpp ready-built, for K types and to serve GGUF."
     return Finding("npm", "warning", "not installed", advice)
 
 
@@ -198,8 +198,10 @@ def _llama_cpp() -> Finding:
         return Finding("llama.cpp", "ok", server or str(library()))
     except AuroraError:
         folder = node_folder().absolute()
-        advice = f"For K types and GGUF: npm install --ignore-scripts --prefix {folder} {LLAMA_CPP}"
-        return Finding("llama.cpp", "warning", "not installed", advice)
+        install = f"npm install --ignore-scripts --prefix {folder} {LLAMA_CPP}"
+        return Finding(
+            "llama.cpp", "warning", "not installed", f"For K types, and to serve GGUF: {install}"
+        )
 
 
 def _vllm() -> Finding:

@@ -14,9 +14,8 @@ def pack(model: Any) -> None:
     """Lay out the weights of the linear layers of `model` anew, where it computes on a CPU.
 
     oneDNN otherwise does so in each product, which takes as long as the product itself where there
-    are few rows. In bfloat16 the scores stay the same bits; in float32 a sum may be taken in
-    another order, and an answer alone and in a batch differ less. Quantized layers stay as they
-    are.
+    are few rows. A sum may be taken in another order (in bfloat16 mostly none is), and in float32
+    an answer alone and in a batch differ less. Quantized layers stay as they are.
     """
     import torch
 

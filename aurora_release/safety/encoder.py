@@ -204,7 +204,7 @@ class Encoder:
         }
 
     def hasten(self) -> None:
-        """Lay out the weights for this processor; in float32 the last digits may change."""
+        """Lay out the weights for this processor; the last digits may change."""
         weight_layout.pack(self._model)
 
     def features(self, texts: Sequence[str]) -> "torch.Tensor":

@@ -43,11 +43,11 @@ def test_company_does_not_change_a_text(encoder: Encoder) -> None:
     assert torch.allclose(together, alone, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_haste_does_not_change_a_text(kind: torch.dtype) -> None:
+@pytest.mark.parametrize(("kind", "off"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_haste_changes_a_text_by_rounding_at_most(kind: torch.dtype, off: float) -> None:
     hasty, slow = (Encoder(packed(), kind) for _ in range(2))
     hasty.hasten()
-    assert torch.allclose(hasty.features(TEXTS), slow.features(TEXTS), atol=1e-5)
+    assert torch.allclose(hasty.features(TEXTS), slow.features(TEXTS), atol=off)
 
 
 def test_a_long_text_is_read_up_to_a_limit(encoder: Encoder) -> None:

@@ -96,7 +96,7 @@ def test_the_log_has_a_line_for_each_request_and_no_word_of_it(start_server):
         settings = Settings(keys=keys.one("secret"), access_log=True, chat_page=False)
         url, _ = start_server("secret", settings=settings)
         headers = {"authorization": "Bearer secret", "x-request-id": "mine"}
-        body = {"model": "x", "prompt": "The dog", "max_tokens": 3}
+        body = {"model": "x", "prompt": "The dog", "max_tokens": 3, "temperature": 0}
         httpx.post(f"{url}/v1/completions", json=body, headers=headers)
         httpx.post(f"{url}/generate?{SECRET}", json={"inputs": SECRET}, headers=headers)
         httpx.post(f"{url}/generate", json={"inputs": SECRET}, headers={"authorization": SECRET})
