@@ -101,11 +101,16 @@ def _write_byte_tokenizer(folder: Path, vocabulary: int) -> None:
     fast.save_pretrained(folder)
 
 
+def folder_of(reference: str, beside: Path) -> Path | None:
+    """Return the folder that `model.base` names, seen from here or from the recipe, if any."""
+    places = (Path(reference).expanduser(), beside / reference)
+    return next((place for place in places if place.is_dir()), None)
+
+
 def _find(reference: str, beside: Path) -> tuple[Path, str]:
     """Return a local model folder, downloaded where `reference` is a Hub id, and its origin."""
-    for folder in (Path(reference).expanduser(), beside / reference):
-        if folder.is_dir():
-            return folder, "folder"
+    if folder := folder_of(reference, beside):
+        return folder, "folder"
     name, _, revision = reference.partition("@")
     if reference.startswith((".", "/", "~")) or name.count("/") != 1:
         raise AuroraError(

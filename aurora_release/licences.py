@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from aurora_release.hub import folder_of
 from aurora_release.recipe import Recipe, nameless
 
 FILE = "LICENSE"
@@ -26,8 +27,7 @@ def unpublishable(recipe: Recipe, beside: Path) -> list[str]:
         "where one is named later, all that was made of it is made and trained again."
     ] if names else []  # fmt: skip
     model = recipe.model
-    places = (Path(model.base).expanduser(), beside / model.base)
-    folder = next((place for place in places if place.is_dir()), None)
+    folder = folder_of(model.base, beside)
     ours = model.license_file or model.license.lower() in TEXTS
     if folder and not ours and not any(folder.glob(f"{FILE}*")):
         found.append(
