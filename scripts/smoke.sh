@@ -17,7 +17,8 @@ cd empty
 aurora=../venv/bin/aurora
 case $wheel in *"-$($aurora --version | cut -d' ' -f2)-"*) ;; *) echo "$wheel says another version" >&2; exit 1 ;; esac
 $aurora --help >/dev/null
-for recipe in $($aurora recipes); do
+names='import json, sys; print(*(recipe["name"] for recipe in json.load(sys.stdin)))'
+for recipe in $($aurora recipes --json | ../venv/bin/python -c "$names"); do
     $aurora run "$recipe" --dry-run >/dev/null
     echo "$recipe can be read"
 done
