@@ -6,6 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+_ICON = """
+<link rel="icon" href="data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' \
+viewBox='0 0 16 16'><path d='M8 1 15 15H11L8 8 5 15H1Z' fill='%23c2410c'/></svg>">
+"""
+"""A letter A: where a page names no icon, browsers ask for /favicon.ico."""
+
 
 def mount(app: "FastAPI", blocks: Any, path: str, css: str, head: str) -> Callable[[], None]:
     """Put `blocks` on `app` at `path`, inside a running event loop.
@@ -24,7 +30,7 @@ def mount(app: "FastAPI", blocks: Any, path: str, css: str, head: str) -> Callab
         show_error=False,
         enable_monitoring=False,
         css=css,
-        head=head,
+        head=_ICON + head,
     )
     mounted: Any = app.routes[-1]
     let_go: Callable[[], None] = mounted.app.stop_event.set

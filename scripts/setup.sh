@@ -22,11 +22,12 @@ as_root_install() { # Debian packages that pip cannot bring
 command -v cc >/dev/null || as_root_install gcc libc6-dev ||
     die "there is no C compiler; on Debian: apt-get install gcc libc6-dev"
 
-say "Setting up $VENV (about 3 GB, a few minutes)"
+say "Setting up $VENV (about 3 GB, a few minutes): the environment, 1 of 4"
 "$PYTHON" -m venv "$VENV"
 pip="$VENV/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt"
 [ -z "${TORCH_INDEX:-}" ] || pip="$pip --extra-index-url $TORCH_INDEX"
 
+say "torch, 2 of 4"
 if [ -e /dev/nvidiactl ]; then
     $pip torch==2.13.0
 else
@@ -36,10 +37,11 @@ else
         $pip torch==2.13.0
     }
 fi
+say "aurora and the libraries of all its parts, which takes longest, 3 of 4"
 $pip -e ".[all,dev]"
 
 if [ -z "${AURORA_NO_BROWSER:-}" ] && ! command -v chromium >/dev/null; then
-    say "Installing chromium for the test of the chat page"
+    say "chromium for the tests of the pages, 4 of 4"
     as_root_install chromium || say "no chromium: that test will say so (AURORA_NO_BROWSER=1 skips it)"
 fi
 touch "$VENV/.ready"

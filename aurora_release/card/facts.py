@@ -28,7 +28,7 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
         "languages": [LANGUAGES.get(language, language) for language in languages],
         "base": {
             key: at(chain, "base", "measured", key)
-            for key in ("source", "architecture", "parameters")
+            for key in ("source", "origin", "architecture", "parameters")
         },
         "license": chain.recipe.model.license,
         "license_text": licences.named(chain),
@@ -161,7 +161,9 @@ def _variant(chain: Chain, name: str) -> Fact:
     return {
         "name": name,
         "method": how.get("method"),
-        "settings": {key: value for key, value in how.items() if key not in _NOT_SETTINGS},
+        "settings": {
+            key: value for key, value in how.items() if key not in _NOT_SETTINGS and value != []
+        },
         "bytes": quantized.get("bytes"),
         "peak_memory_bytes": quantized.get("peak_memory_bytes"),
     }
@@ -170,16 +172,32 @@ def _variant(chain: Chain, name: str) -> Fact:
 _NOT_SETTINGS = ("name", "method", "seed")
 
 
+_CERTIFIED = {
+    "tokenizer_equal": "strings that both tokenizers cut into the same tokens",
+    "chat_template": "chat template of both, its digest",
+    "texts": "texts compared",
+    "positions": "positions compared, in tokens",
+    "logit_difference_max": "largest difference of a logit",
+    "logit_difference_mean": "mean difference of the logits",
+    "same_next_token": "share of positions with the same likeliest next token",
+    "greedy_tokens": "tokens that the trained model goes on with, the likeliest each time",
+    "greedy_agreement": "share of these before the variant first writes another",
+}
+"""What a certificate measures, in words, in the order of the card."""
+
+
 def _certificates(chain: Chain) -> list[Fact]:
     """Return a row for each single value that certificates hold, a cell for each variant."""
     found = [at(chain, name, "measured", "certificate") or {} for name in chain.variants]
-    keys = dict.fromkeys(
+    held = {
         key
         for certificate in found
         for key, value in certificate.items()
         if not isinstance(value, (dict, list))
-    )
+    }
+    others = {key: key.replace("_", " ") for key in sorted(held - _CERTIFIED.keys())}
     return [
-        {"what": key.replace("_", " "), "cells": [certificate.get(key) for certificate in found]}
-        for key in keys
+        {"what": words, "cells": [certificate.get(key) for certificate in found]}
+        for key, words in (_CERTIFIED | others).items()
+        if key in held
     ]

@@ -43,8 +43,9 @@ def test_card_says_what_was_measured(released: Path) -> None:
     assert "| all | 2 of 12 | 8 of 12 | 8 of 12 | 8 of 12 |" in card  # refused
     assert "| en | 5 of 6 (44–97 %) | 2 of 6 (10–70 %) |" in card  # complied
     assert "Not complete: safety-fi: 24 of 30 asked (6 too long)." in card
-    assert "| greedy agreement | 0.91 | not measured |" in card
-    assert "| chat template | `efefefefefef` | not measured |" in card
+    agreement = "share of these before the variant first writes another"
+    assert f"| {agreement} | 0.91 | not measured |" in card
+    assert "| chat template of both, its digest | `efefefefefef` | not measured |" in card
     for stage in chain.stages.values():
         assert f"`{stage.sha256[:12]}`" in card
 
@@ -155,6 +156,20 @@ def test_base_model_from_the_hub_is_named_in_the_metadata(released: Path) -> Non
         stages={**chain.stages, "base": replace(base, predicate=predicate)},
     )
     assert "\nbase_model: org/name\nbase_model_relation: finetune\n" in page(FILE, known, {})
+
+
+def test_model_of_random_weights_is_not_called_trained_further(released: Path) -> None:
+    _, chain = read(released)
+    base = chain.stages["base"]
+    drawn = {**base.predicate.measured, "origin": "random", "source": "random"}
+    predicate = base.predicate.model_copy(update={"measured": drawn})
+    stages = {**chain.stages, "base": replace(base, predicate=predicate)}
+    card = page(FILE, replace(chain, stages=stages), {})
+    assert "A model of random weights, trained on" in card
+    assert "| base model | none: weights drawn at random |" in card
+    assert "on kielimalli, jonka painot arvottiin" in card
+    assert "rained further" not in card
+    assert "jatkokoulutettu" not in card
 
 
 def test_empty_sections_are_found() -> None:

@@ -69,7 +69,9 @@ footer { display: none !important; }
 #send, #stop { flex: 0 0 auto; }
 #columns [data-testid=status-tracker] { display: none; }
 #columns .title button { display: none; }
-#columns .title::before { content: "ⓘ"; }
+#columns .title::before { border: 1px solid; border-radius: 50%; content: "i";
+    display: inline-block; flex: 0 0 auto; font: 600 0.75em/1.4 serif; text-align: center;
+    width: 1.4em; }
 @media (max-width: 640px) {
     .gradio-container main { padding: 8px !important; }
     #top { flex-wrap: wrap; }

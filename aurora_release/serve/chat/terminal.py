@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, redirect_stdout, suppress
@@ -15,6 +16,8 @@ from aurora_release.serve.chat.remote import RemoteTalker
 from aurora_release.serve.chat.talk import LocalTalker, Progress, Sampling, Talker
 from aurora_release.serve.prompts import Message
 from aurora_release.shipped import shipped
+
+log = logging.getLogger(__name__)
 
 HELP = (
     r"""/system TEXT   set the system prompt; without TEXT, take it away
@@ -245,6 +248,7 @@ def _opened(
     from aurora_release.serve.generation import GuardedEngine
     from aurora_release.serve.settings import Settings
 
+    log.info("Reading %s", where)
     guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
     with redirect_stdout(sys.stderr):  # whatever a library below prints
         engine = open_engine(download.model(where), Choice())
