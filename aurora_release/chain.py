@@ -47,7 +47,20 @@ def run(
             log.warning("%s", sentence)
     run_stages(recipe, beside, stages, folder, frozenset(redo))
     typer.echo(results(stages, folder, as_json))
+    if stages[-1].name == "release" and not as_json:
+        typer.echo(_next(folder / "release"))
     return folder
+
+
+def _next(release: Path) -> str:
+    """Return where a release lies and what is usually done with it."""
+    return (
+        f"\nRelease        {release}   (its card: {release / 'README.md'})\n"
+        f"Check it       aurora verify {release}\n"
+        f"Chat with it   aurora serve {release}   then open http://127.0.0.1:8000/chat\n"
+        f"Publish it     aurora keys new release.key; aurora sign {release} --key release.key; "
+        "aurora publish --help\n"
+    )
 
 
 def train(
@@ -159,12 +172,7 @@ def demo(runs: Path) -> None:
     folder = run("demo", runs=runs) / "release"
     verify(str(folder))
     tour(folder)
-    typer.echo(
-        f"\nRun folder     {folder.parent}\n"
-        f"Release        {folder}   (its card: {folder / 'README.md'})\n"
-        f"Check it       aurora verify {folder}\n"
-        f"Chat with it   aurora serve {folder}   then open http://127.0.0.1:8000/chat\n"
-    )
+    typer.echo(_next(folder))
 
 
 def verify(reference: str, key: Path | None = None, as_json: bool = False) -> None:

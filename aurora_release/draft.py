@@ -34,8 +34,8 @@ class Answers:
     languages: tuple[str, ...]
     texts: Mapping[str, str]
     """{language: where its text lies}, from the folder of the command; shipped text else."""
-    text_license: str
-    """Of the texts that do not ship with aurora."""
+    licenses: Mapping[str, str]
+    """{language: licence} of `texts`."""
     hardware: str
     """`cpu`, or NAME:COUNT."""
     variants: tuple[str, ...]
@@ -131,6 +131,7 @@ def _model(answers: Answers, folder: Path) -> dict[str, Any]:
         "license": answers.license,
         "config": known and known.config,
         "sha256": known.sha256 if known and known.base == base else None,
+        "converted_from": known.converted_from if known and known.base == base else None,
         "chat_template": template,
     }
 
@@ -164,7 +165,7 @@ def _text(language: str, answers: Answers, folder: Path) -> dict[str, str]:
         )
     check_text(path)
     placed = path if path.startswith((HUB, "shipped:")) else _place(path, folder)
-    return {"language": language, "license": answers.text_license, "path": placed}
+    return {"language": language, "license": answers.licenses[language], "path": placed}
 
 
 def check_text(path: str) -> None:

@@ -14,6 +14,7 @@ from aurora_release import atomic, parse
 from aurora_release.download import hub_errors
 from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.evidence import sha256_file
+from aurora_release.recipe import portable
 from aurora_release.run import Job
 from aurora_release.shipped import resolve
 
@@ -45,7 +46,7 @@ def base(job: Job) -> dict[str, Any]:
     atomic.write_text(folder / "chat_template.jinja", template)
     config = json.loads((folder / "config.json").read_bytes())
     return {
-        "source": reference,
+        "source": portable(reference),
         "origin": origin,
         "license": job.recipe.model.license,
         "sha256": digest,

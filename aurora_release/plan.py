@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aurora_release.evaluate.redteam import wrappers
-from aurora_release.hub import RANDOM
-from aurora_release.recipe import Preference, Quantization, Recipe, TrainStage
+from aurora_release.hub import RANDOM, folder_of
+from aurora_release.recipe import Preference, Quantization, Recipe, TrainStage, portable
 from aurora_release.run import Job, Stage
 from aurora_release.safety import policy
 from aurora_release.shipped import resolve, shipped
@@ -43,8 +43,10 @@ def _base(recipe: Recipe, beside: Path) -> Stage:
     inputs = {"chat_template": resolve(recipe.model.chat_template, beside)}
     if recipe.model.base == RANDOM and recipe.model.config:
         inputs["config"] = resolve(recipe.model.config, beside)
+    if folder := folder_of(recipe.model.base, beside):
+        inputs["base"] = folder
     decides = {key: value for key, value in _json(recipe.model).items()
-               if key not in ("config", "license_file")}  # fmt: skip
+               if key not in ("config", "license_file", "converted_from")}  # fmt: skip
     return Stage("base", (), decides, work, inputs)
 
 
@@ -54,8 +56,16 @@ def _clean(recipe: Recipe, beside: Path) -> Stage:
 
         return clean(job)
 
-    decides = {key: _json(recipe.data)[key] for key in ("sources", "heldout", "clean")}
+    decides = {key: _corpus(recipe)[key] for key in ("sources", "heldout", "clean")}
     return Stage("clean", (), decides, work, _inputs(recipe, beside), resumes=True)
+
+
+def _corpus(recipe: Recipe) -> dict[str, Any]:
+    """Return what the recipe says of its texts, without what it says of them to people."""
+    found = _json(recipe.data)
+    for source in found["sources"]:
+        del source["origin"]
+    return found
 
 
 def _inputs(recipe: Recipe, beside: Path) -> dict[str, Path]:
@@ -66,7 +76,8 @@ def _inputs(recipe: Recipe, beside: Path) -> dict[str, Path]:
         for source in recipe.data.sources
         if not source.path.startswith("hub:")
     }
-    files |= {path: path for path in (*rules.blocked_words, *rules.decontaminate_against)}
+    files |= {portable(path): path
+              for path in (*rules.blocked_words, *rules.decontaminate_against)}  # fmt: skip
     return {name: resolve(path, beside) for name, path in files.items()}
 
 
@@ -87,7 +98,7 @@ def _data(recipe: Recipe) -> Stage:
         return build(job)
 
     decides = {
-        key: value for key, value in _json(recipe.data).items()
+        key: value for key, value in _corpus(recipe).items()
         if key not in ("heldout", "clean", "executor", "max_epochs")
     }  # fmt: skip
     if any(source.fim for source in recipe.data.sources):
@@ -137,7 +148,7 @@ def _tune(recipe: Recipe, beside: Path, tune: Preference, source: str) -> Stage:
         return prefer(job, tune, job.before[source])
 
     decides = {**_json(tune), "precision": recipe.train.precision, "seed": recipe.seed}
-    named = {"pairs": tune.path} if tune.path else {path: path for path in tune.twins}
+    named = {"pairs": tune.path} if tune.path else {portable(path): path for path in tune.twins}
     pairs = {name: resolve(path, beside) for name, path in named.items()}
     return Stage(tune.name, (source,), decides, work, pairs, resumes=True)
 
@@ -172,7 +183,7 @@ def _filter(recipe: Recipe, beside: Path) -> Stage:
 
         return report(job)
 
-    return Stage("filter", (), recipe.policy, work, _judge(recipe, beside))
+    return Stage("filter", (), portable(recipe.policy), work, _judge(recipe, beside))
 
 
 def _judge(recipe: Recipe, beside: Path) -> dict[str, Path]:
@@ -212,6 +223,6 @@ _TEMPLATES = ("card", "mixture", "filter", "training-content")
 
 
 def _json(part: Any) -> dict[str, Any]:
-    found = part.model_dump(mode="json")
+    found = portable(part.model_dump(mode="json"))
     assert isinstance(found, dict)
     return found

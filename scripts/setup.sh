@@ -40,9 +40,9 @@ fi
 say "aurora and the libraries of all its parts, which takes longest, 3 of 4"
 $pip -e ".[all,dev]"
 
+say "chromium for the tests of the pages, where it is not there yet, 4 of 4"
 if [ -z "${AURORA_NO_BROWSER:-}" ] && ! command -v chromium >/dev/null; then
-    say "chromium for the tests of the pages, 4 of 4"
     as_root_install chromium || say "no chromium: that test will say so (AURORA_NO_BROWSER=1 skips it)"
 fi
 touch "$VENV/.ready"
-say "Ready: $VENV/bin/aurora"
+say "Ready: $VENV/bin/aurora   (next: . $VENV/bin/activate; aurora doctor)"

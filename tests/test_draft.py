@@ -50,11 +50,24 @@ def test_options_are_answers(tmp_path: Path, tiny_llama: Path) -> None:
     assert [variant.method for variant in found.quantize] == ["gptq"]
 
 
+def test_each_text_has_its_own_licence(tmp_path: Path) -> None:
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+    options = ("init", "--text", "fi=mine", "--text", "hi=theirs", "--yes")
+    done = aurora(*options, "--text-license", "MIT", "--text-license", "hi=CC-BY-4.0", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found, _ = recipe.load(str(tmp_path / "recipe.yaml"))
+    licences = {source.name: source.license for source in found.data.sources}
+    assert (licences["fi"], licences["hi"], licences["en"]) == ("MIT", "CC-BY-4.0", "MPL-2.0")
+    done = aurora(*options, "--text-license", "ja=MIT", "--force", cwd=tmp_path)
+    assert (done.returncode, "no --text lies in ja" in done.stderr) == (2, True)
+
+
 def test_code_can_be_taught_and_is_then_not_replayed(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     done = aurora("init", "--text", "fi=mine", "--text", "code=mine", "--yes", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Name the licence of your text in it" in done.stdout
+    assert "No licence is named for your text in fi, your text in code." in done.stdout
     found, _ = recipe.load(str(tmp_path / "recipe.yaml"))
     assert [stage.replay for stage in found.train.stages] == [("en",), ("en",)]
     assert found.train.stages[0].mixture == {"en": 0.3, "fi": 0.35, "code": 0.35}
@@ -64,7 +77,7 @@ def test_code_can_be_taught_and_is_then_not_replayed(tmp_path: Path) -> None:
 def test_a_base_without_a_licence_is_told_of_at_once(tmp_path: Path, tiny_llama: Path) -> None:
     options = ("--base", str(tiny_llama), "--yes", "--force")
     done = aurora("init", *options, cwd=tmp_path)
-    assert "Name the licence of the base model in it before you run it" in done.stdout
+    assert "No licence is named for the base model. Name it in recipe.yaml" in done.stdout
     done = aurora("init", *options, "--license", "MIT", cwd=tmp_path)
     assert "Name the licence" not in done.stdout
 

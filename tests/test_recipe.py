@@ -160,3 +160,14 @@ def test_a_long_list_of_mistakes_is_cut(tmp_path: Path) -> None:
     with pytest.raises(AuroraError, match="and 480 more") as refused:
         recipe.load(_written(tmp_path, **many))
     assert len(str(refused.value)) < 10_000
+
+
+def test_a_recipe_for_others_names_no_folder_of_this_machine() -> None:
+    said = {
+        "home": "~/texts/fi", "root": ["/data/fi.jsonl", "/data/hi/"], "above": "../texts/ja",
+        "beside": "texts/vi", "hub": "hub:org/name@abc", "shipped": "shipped:train/en.jsonl",
+        "number": 3, "title": "and/or",
+    }  # fmt: skip
+    assert recipe.portable(said) == said | {
+        "home": "fi", "root": ["fi.jsonl", "hi"], "above": "ja",
+    }  # fmt: skip

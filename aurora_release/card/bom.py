@@ -60,6 +60,7 @@ def _model(chain: Chain, measured: Mapping[str, Any], data: list[str]) -> Fact:
         "type": "machine-learning-model",
         "bom-ref": f"model:{chain.final}",
         "name": chain.recipe.title,
+        **_supplier(chain),
         "licenses": _licenses(chain.recipe.model.license),
         "modelCard": {
             "modelParameters": parameters,
@@ -72,6 +73,12 @@ def _model(chain: Chain, measured: Mapping[str, Any], data: list[str]) -> Fact:
         },
         "properties": [*_weights(chain, chain.final), *_training(chain)],
     }
+
+
+def _supplier(chain: Chain) -> Fact:
+    """Return who releases the model, where the recipe says it."""
+    name = chain.recipe.provider.name
+    return {"supplier": {"name": name}} if name else {}
 
 
 def _base(chain: Chain) -> Fact:

@@ -83,7 +83,8 @@ def _file(row: Fact) -> Fact:
         "@type": "cr:FileObject",
         "@id": row["name"],
         "name": row["name"],
-        "description": f"Language {row['language']}, licence {row['license']}.",
+        "description": f"Language {row['language']}, licence {row['license']}."
+        + (f" From: {row['origin']}" if row["origin"] else ""),
     }
     if row["path"].startswith("hub:"):
         name, _, revision = row["path"].removeprefix("hub:").partition("@")

@@ -24,12 +24,11 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
     answers = tasks(chain, measured)
     return {
         "title": chain.recipe.title,
+        "recipe": chain.recipe.name,
         "metadata": metadata(chain, rows, outcomes["safety"], answers),
         "languages": [LANGUAGES.get(language, language) for language in languages],
-        "base": {
-            key: at(chain, "base", "measured", key)
-            for key in ("source", "origin", "architecture", "parameters")
-        },
+        "base": _base(chain),
+        "provider": chain.recipe.provider,
         "license": chain.recipe.model.license,
         "license_text": licences.named(chain),
         "restricts": licences.restricts(chain),
@@ -63,6 +62,13 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
             for name, stage in chain.stages.items()
         ],
     }  # fmt: skip
+
+
+def _base(chain: Chain) -> Fact:
+    """Return what is known of the base model, and the name that people know it by."""
+    keys = ("source", "origin", "architecture", "parameters")
+    found = {key: at(chain, "base", "measured", key) for key in keys}
+    return {**found, "name": chain.recipe.model.converted_from or found["source"]}
 
 
 def bits(chain: Chain, measured: Mapping[str, Any]) -> list[Fact]:

@@ -20,6 +20,9 @@ def metadata(chain: Chain, bits: list[Fact], safety: list[Fact], tasks: list[Fac
     found: Fact = hub_license(chain.recipe.model.license, licences.named(chain))
     if at(chain, "base", "measured", "origin") == "hub":
         found["base_model"] = chain.recipe.model.base.partition("@")[0]
+    if chain.recipe.model.converted_from:
+        found["base_model"] = chain.recipe.model.converted_from
+    if "base_model" in found:
         found["base_model_relation"] = "finetune"
     if named := datasets(chain):
         found["datasets"] = named

@@ -26,6 +26,7 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
     return {
         "title": chain.recipe.title,
         "recipe": chain.recipe.name,
+        "provider": chain.recipe.provider,
         "base": at(chain, "base", "measured", "source"),
         "metadata": _metadata(chain, rows),
         "languages": [LANGUAGES.get(language, language) for language in languages],
@@ -58,6 +59,7 @@ def _cleaned(chain: Chain, name: str) -> Fact:
     return {
         **found,
         "path": source.path,
+        "origin": source.origin,
         "sha256": at(chain, "clean", "inputs", name),
         "text_key": source.text_key,
     }

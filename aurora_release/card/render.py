@@ -86,8 +86,8 @@ def empty_sections(text: str) -> list[str]:
     return empty
 
 
-def _integer(value: float | None) -> str:
-    return _MISSING if value is None else f"{value:,.0f}"
+def _integer(value: float | None, between: str = ",") -> str:
+    return _MISSING if value is None else f"{value:,.0f}".replace(",", between)
 
 
 def _decimals(value: float | None, digits: int = 3) -> str:

@@ -18,11 +18,12 @@ from aurora_release.card import (
     training,
 )
 from aurora_release.card import chain as chains
-from aurora_release.card.chain import Chain
+from aurora_release.card.chain import Chain, at
 from aurora_release.card.facts import bits, changed, formats
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.redteam.grids import picture as heat_map
 from aurora_release.licences import FILE as LICENSE
+from aurora_release.recipe import portable
 from aurora_release.run import Job, previous
 
 NOTICE = "NOTICE"
@@ -74,7 +75,7 @@ def _evidence(job: Job) -> Chain:
                 f"quantize: a variant cannot be named {variant.name!r}, which is a folder of every "
                 "release; choose another name in the recipe."
             )
-    content = evidence.canonical(job.recipe.model_dump(mode="json"))
+    content = evidence.canonical(portable(job.recipe.model_dump(mode="json")))
     atomic.write_bytes(job.folder / chains.RECIPE, content + b"\n")
     (job.folder / chains.FOLDER).mkdir()
     for name, folder in job.before.items():
@@ -122,7 +123,7 @@ def _write_licences(chain: Chain, text: Path | None, folder: Path) -> None:
     lines = [
         chain.recipe.title,
         "",
-        f"Trained from {model.base}, which is under {model.license}.",
+        f"Trained from {at(chain, 'base', 'measured', 'source')}, which is under {model.license}.",
         "The weights here are under the same licence, with all its conditions.",
         *(
             [
@@ -136,6 +137,7 @@ def _write_licences(chain: Chain, text: Path | None, folder: Path) -> None:
         "Trained on:",
         *(
             f"- {source.name} ({source.language}): {source.license}"
+            + (f"; {' '.join(source.origin.split())}" if source.origin else "")
             for source in chain.recipe.data.sources
         ),
     ]

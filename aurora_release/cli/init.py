@@ -31,7 +31,11 @@ Text = Annotated[
     typer.Option(metavar="LANGUAGE=PATH", help="Where text in it lies; may be repeated."),
 ]
 TextLicense = Annotated[
-    str | None, typer.Option(help="Licence of those texts, an SPDX id; `other` if not given.")
+    list[str] | None,
+    typer.Option(
+        metavar="[LANGUAGE=]ID",
+        help="Licence of the text in a language, or of all: an SPDX id; `other` if not given.",
+    ),
 ]
 Hardware = Annotated[str | None, typer.Option(help="`cpu`, or NAME:COUNT as in h100:8.")]
 Variants = Annotated[
@@ -68,32 +72,31 @@ def init(
         ask("What to teach: languages, as in fi hi, or code", given, "fi", _languages)
     )
     texts = _texts(ask, languages, texts)
-    if texts:
-        text_license = ask(f"Licence of your text ({LICENCE})", text_license, "other")
+    licences = _licences(ask, texts, text_license or [])
     hardware = ask("Hardware: cpu, or NAME:COUNT as in h100:8", hardware, "cpu", _hardware)
     given = " ".join(quantize or ()) or None
     variants = _words(ask("Smaller variants to make", given, "nf4 gguf", _methods))
     chosen = tuple(each for each in variants if each != NONE)
     answers = draft.Answers(
-        base, license, tuple(languages), texts, text_license or "", hardware.lower(), chosen
+        base, license, tuple(languages), texts, licences, hardware.lower(), chosen
     )
     found = draft.write(file, answers, force)
     typer.echo(
         f"Written: {file} ({len(found.data.sources)} sources, stages {', '.join(found.trained)}). "
         f"Next: aurora run {shlex.quote(str(file))} --dry-run"
     )
-    ours = {"your text": answers.text_license} if texts else {}
-    _say_unlicensed({"the base model": license} | ours)
+    ours = {f"your text in {language}": each for language, each in licences.items()}
+    _say_unlicensed(file, {"the base model": license} | ours)
 
 
-def _say_unlicensed(licences: dict[str, str]) -> None:
+def _say_unlicensed(file: Path, licences: dict[str, str]) -> None:
     """Say whose licence is still to be named, since what follows takes long."""
     from aurora_release.recipe import nameless
 
-    if without := [f"of {name}" for name, licence in licences.items() if nameless(licence)]:
+    if without := [name for name, licence in licences.items() if nameless(licence)]:
         typer.echo(
-            f"Name the licence {' and '.join(without)} in it before you run it: aurora publish "
-            "will refuse a release without it."
+            f"No licence is named for {', '.join(without)}. Name it in {file} before you run it: "
+            "aurora publish will refuse a release without it."
         )
 
 
@@ -117,6 +120,23 @@ def _texts(ask: "_Questions", languages: list[str], given: dict[str, str]) -> di
             path = ask(question, None, default, _text)
             found |= {} if path == SHIPPED else {language: path}
     return found
+
+
+def _licences(ask: "_Questions", texts: dict[str, str], options: list[str]) -> dict[str, str]:
+    """Return the licence of each text: an option's for its language, else for all, else asked."""
+    given = dict(each.split("=", 1) for each in options if "=" in each)
+    for_all = next((each for each in reversed(options) if "=" not in each), None)
+    if strange := sorted(given.keys() - texts.keys()):
+        raise AuroraError(
+            f"--text-license {strange[0]}=…: no --text lies in {strange[0]}; what ships has its "
+            "licence in the recipe."
+        )
+    return {
+        language: ask(
+            f"Licence of the text in {language} ({LICENCE})", given.get(language, for_all), "other"
+        )
+        for language in texts
+    }
 
 
 class _Questions:

@@ -58,10 +58,12 @@ def send(
         api.create_tag(name, tag=release.tag, revision=commit, exist_ok=True)
         if collection:
             _collect(api, name, collection, private)
+    said = "Published" if before is None else "Published before, and unchanged"
+    with_key = " --key PUBLIC_KEY, which they get from you elsewhere" if key else ""
     return (
-        f"Published: {api.endpoint}/{name}/tree/{release.tag}\n"
+        f"{said}: {api.endpoint}/{name}/tree/{release.tag}\n"
         f"Commit {commit}, fetched back and verified.\n"
-        f"Others check it with: aurora verify {name}@{release.tag}"
+        f"Others check it with: aurora verify {name}@{release.tag}{with_key}"
     )
 
 

@@ -26,6 +26,9 @@ class Source(Part):
     """BCP 47 language, or `code`."""
     license: str
     """SPDX id."""
+    origin: str | None = None
+    """Where it is from, for people: authors, title, address. Cards and NOTICE say it, as CC BY
+    asks; it decides nothing, so that it can be said at any time."""
     kind: Literal["text", "pairs"] = "text"
     heldout: Share | None = None
     """Share of documents kept out of training, where it differs from `data.heldout`."""

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from aurora_release.errors import meant
 from aurora_release.recipe.data import Data
 from aurora_release.recipe.part import Count, Name, Part
+from aurora_release.recipe.provider import Provider
 from aurora_release.recipe.quantize import Quantization
 from aurora_release.recipe.train import Preference, Train, TrainStage
 
@@ -28,6 +29,9 @@ class Model(Part):
     release. A licence that restricts uses needs one."""
     sha256: str | None = None
     """SHA-256 of the weights file that must come (the GGUF file or the safetensors file)."""
+    converted_from: str | None = None
+    """Hub id of the model that the weights of a package or folder were converted from: the card
+    names it."""
     chat_template: str = "shipped:train/templates/chatml.jinja"
     """The one chat template of tuning, evaluation, GGUF and server."""
 
@@ -74,6 +78,7 @@ class Recipe(Part):
     gates: Gates = Gates()
     policy: str = "shipped:serve/policies/default.yaml"
     """The safety policy of evaluation and server."""
+    provider: Provider = Provider()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

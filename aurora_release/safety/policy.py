@@ -1,15 +1,22 @@
 """The safety policy, one YAML file: what is refused, what stays allowed, what happens to each."""
 
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from aurora_release import parse
 from aurora_release.errors import AuroraError
-from aurora_release.evidence import canonical, sha256
+from aurora_release.evidence import sha256
 from aurora_release.safety.taxonomy import (
     AREAS,
     LANGUAGES,
@@ -181,10 +188,12 @@ class Policy(Part):
             _exactly(f"refusals.{language}", texts, (*AREAS, "default"))
         return self
 
-    @cached_property
+    _read_from: bytes = PrivateAttr(b"")
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of what the policy says, whatever its file looks like."""
-        return sha256(canonical(self.model_dump()))
+        """SHA-256 of the file that the policy was read from, as evidence and cards state it."""
+        return sha256(self._read_from)
 
     def action(self, category: str, direction: Direction) -> Action:
         """Return what happens to text in an area, to `other` harm, or to text `unverified`."""
@@ -211,7 +220,8 @@ def load(path: Path) -> Policy:
         AuroraError: no such file, not YAML, an unknown area or key, a wrong or missing value.
     """
     try:
-        content = parse.yaml_file(path)
+        text = parse.text(path)
+        content = parse.yaml_text(text)
     except FileNotFoundError:
         raise AuroraError(f"{path} is missing: there is no such policy.") from None
     except OSError as error:
@@ -219,12 +229,14 @@ def load(path: Path) -> Policy:
     except ValueError as error:
         raise AuroraError(f"{path} is not valid YAML: {error}") from None
     try:
-        return Policy.model_validate_json(parse.as_json(content))
+        policy = Policy.model_validate_json(parse.as_json(content))
     except ValidationError as error:
         said = parse.sentences(error, "policy")
         raise AuroraError(f"{path} is not a valid policy:\n{said}") from None
     except ValueError as error:
         raise AuroraError(f"{path} is not a valid policy: {error}.") from None
+    policy._read_from = text.encode()
+    return policy
 
 
 def _exactly(where: str, found: Iterable[str], expected: Iterable[str]) -> None:
