@@ -196,9 +196,14 @@ def verify(reference: str, key: Path | None = None, as_json: bool = False) -> No
         marks = {True: "ok  ", False: "FAIL", None: "--  "}
         for finding in report.checks:
             typer.echo(f"{marks[finding.passed]}  {finding.name}: {finding.sentence}")
-    failed = [finding.sentence for finding in report.checks if finding.passed is False]
+    failed = [finding for finding in report.checks if finding.passed is False]
     if failed:
-        raise AuroraError(f"{folder} does not verify. " + " ".join(failed))
+        edited = any(".md was changed" in finding.sentence for finding in failed)
+        where = f" `aurora card {folder} --check` says where a page was edited." if edited else ""
+        said = f"see {', '.join(finding.name for finding in failed)} above."
+        if as_json:
+            said = " ".join(finding.sentence for finding in failed)
+        raise AuroraError(f"{folder} does not verify: {said}{where}")
 
 
 def diff(before: str, after: str, as_json: bool) -> str:

@@ -72,7 +72,9 @@ def model(text: str) -> Path:
 def _fetch(found: Reference, only: Sequence[str] | None, without: Sequence[str]) -> Path:
     """Return the folder of a repository's commit below HF_HOME, downloaded as far as it is new."""
     what = f"{found} is no folder here, and cannot be fetched"
-    if found.below:
+    if "/" in (found.revision or ""):
+        what += f" (a folder of it at a revision is {found.name}/FOLDER@REVISION)"
+    elif found.below:
         what = f"{found} is no folder here, and the repository {found.name} cannot be fetched"
     with hub_errors(what):
         from httpx2 import ReadError, RemoteProtocolError, WriteError

@@ -27,7 +27,7 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
         "recipe": chain.recipe.name,
         "metadata": metadata(chain, rows, outcomes["safety"], answers),
         "languages": [LANGUAGES.get(language, language) for language in languages],
-        "base": _base(chain),
+        "base": base(chain),
         "provider": chain.recipe.provider,
         "license": chain.recipe.model.license,
         "license_text": licences.named(chain),
@@ -64,7 +64,7 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
     }  # fmt: skip
 
 
-def _base(chain: Chain) -> Fact:
+def base(chain: Chain) -> Fact:
     """Return what is known of the base model, and the name that people know it by."""
     keys = ("source", "origin", "architecture", "parameters")
     found = {key: at(chain, "base", "measured", key) for key in keys}

@@ -6,7 +6,7 @@ from typing import Any
 
 from aurora_release.card import safety
 from aurora_release.card.chain import Chain, at
-from aurora_release.card.facts import LANGUAGES
+from aurora_release.card.facts import LANGUAGES, base
 from aurora_release.card.metadata import datasets, hub_license
 from aurora_release.card.training import blocks, sources, total
 from aurora_release.safety.taxonomy import AREAS
@@ -27,7 +27,7 @@ def facts(chain: Chain, measured: Mapping[str, Any]) -> Fact:
         "title": chain.recipe.title,
         "recipe": chain.recipe.name,
         "provider": chain.recipe.provider,
-        "base": at(chain, "base", "measured", "source"),
+        "base": base(chain)["name"],
         "metadata": _metadata(chain, rows),
         "languages": [LANGUAGES.get(language, language) for language in languages],
         "sources": rows,

@@ -18,8 +18,8 @@ from aurora_release.card import (
     training,
 )
 from aurora_release.card import chain as chains
-from aurora_release.card.chain import Chain, at
-from aurora_release.card.facts import bits, changed, formats
+from aurora_release.card.chain import Chain
+from aurora_release.card.facts import base, bits, changed, formats
 from aurora_release.errors import AuroraError
 from aurora_release.evaluate.redteam.grids import picture as heat_map
 from aurora_release.licences import FILE as LICENSE
@@ -123,7 +123,7 @@ def _write_licences(chain: Chain, text: Path | None, folder: Path) -> None:
     lines = [
         chain.recipe.title,
         "",
-        f"Trained from {at(chain, 'base', 'measured', 'source')}, which is under {model.license}.",
+        f"Trained from {base(chain)['name']}, which is under {model.license}.",
         "The weights here are under the same licence, with all its conditions.",
         *(
             [

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from aurora_release import evidence
@@ -10,7 +11,7 @@ from aurora_release.card import chain as chains
 from aurora_release.card import check, derived, sign, sums
 from aurora_release.card.chain import Chain, Statement, at
 from aurora_release.card.stage import OWN_FILES
-from aurora_release.errors import AuroraError
+from aurora_release.errors import AuroraError, missing_extra
 from aurora_release.progress import Progress
 
 
@@ -139,6 +140,8 @@ def _signature(folder: Path, found: Mapping[str, str], key: Path | None) -> Chec
         if key:
             return Check("signature", False, f"{sign.FILE} is missing: nobody signed this release.")
         return Check("signature", None, "Unsigned: who made this release is not known.")
+    if key and find_spec("model_signing") is None:
+        return Check("signature", False, str(missing_extra("model_signing", "sign")))
     try:
         signer = sign.signer(folder)
         listed = {sums.FILE: evidence.sha256_file(folder / sums.FILE)}

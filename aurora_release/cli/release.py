@@ -78,7 +78,7 @@ def sign(
 
 
 def card(
-    release: Release,
+    release: Annotated[str, typer.Argument(help="A release folder, or a Hub id.")],
     check: Annotated[
         bool, typer.Option("--check", help="Say where a page is not what evidence says.")
     ] = False,
@@ -87,6 +87,7 @@ def card(
     ] = "README.md",
 ) -> None:
     """Print a page that the evidence of RELEASE renders to, or check all that lie there."""
+    from aurora_release import download
     from aurora_release.card import chain, render
     from aurora_release.card.check import check as wrong
     from aurora_release.errors import AuroraError, meant
@@ -97,20 +98,21 @@ def card(
             f"{page} is no page of a release; there are {', '.join(render.TEMPLATES)}."
             + meant(page, render.TEMPLATES)
         )
+    folder = download.release(release)
     if not check:
-        measured = chain.statement(release / FILE).predicate.measured
-        typer.echo(render.page(page, chain.read(release), measured), nl=False)
-    elif found := wrong(release):
+        measured = chain.statement(folder / FILE).predicate.measured
+        typer.echo(render.page(page, chain.read(folder), measured), nl=False)
+    elif found := wrong(folder):
         raise AuroraError(" ".join(found))
     else:
         typer.echo(
-            f"ok    {release}: every page says what the evidence says, and no stage is newer."
+            f"ok    {folder}: every page says what the evidence says, and no stage is newer."
         )
 
 
 def report(
     folder: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder, or a release folder.")
+        str, typer.Argument(metavar="RUN", help="A run folder, a release folder, or a Hub id.")
     ],
     overrides: Overrides = None,
     recipe: Annotated[
@@ -119,10 +121,11 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The file; RUN's name with .html.")] = None,
 ) -> None:
     """Write one HTML file that holds everything the evidence of RUN says."""
-    from aurora_release import chain
+    from aurora_release import chain, download
 
-    out = out or Path(f"{folder.resolve().name}.html")
-    typer.echo(f"Report: {chain.report(folder, out, recipe, tuple(overrides or ()))}")
+    found = download.release(folder)
+    out = out or Path(f"{found.resolve().name}.html")
+    typer.echo(f"Report: {chain.report(found, out, recipe, tuple(overrides or ()))}")
 
 
 @keys.command()

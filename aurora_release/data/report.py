@@ -144,6 +144,8 @@ def tables(answer: dict[str, Any]) -> list[Any]:
     totals = [answer["tokens"], *(stage["tokens"] for stage in answer["stages"].values())]
     counts.add_section()
     counts.add_row("all", "", *(f"{total:,}" for total in totals))
+    paddings = [f"{stage['padding']:,}" for stage in answer["stages"].values()]
+    counts.add_row("padding", "", "", *paddings)
     shares = [f"{stage['replay']:.1%}" for stage in answer["stages"].values()]
     counts.add_row("replay", "", "", *shares)
     return [counts, _fertility(answer), _cleaning(answer)]

@@ -1,5 +1,6 @@
 """The conversion certificate: how far a variant is from its source, measured side by side."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from aurora_release.quantize.vocabulary import read_tokenizer
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 NEW_TOKENS = 64
 _CHARACTERS = 200
@@ -45,10 +48,10 @@ def certificate(
     }
     texts = {name: found[0][:_CHARACTERS] for name, found in domains.items() if any(found)}
     ids = [original.tokenizer(text, add_special_tokens=False).input_ids for text in texts.values()]
-    each = {
-        name: _distance(original, changed, before, new)
-        for name, before, new in zip(texts, ids, _greedy(original, ids, new_tokens), strict=True)
-    }
+    each = {}
+    for name, before, new in zip(texts, ids, _greedy(original, ids, new_tokens), strict=True):
+        each[name] = _distance(original, changed, before, new)
+        log.info("%-14s compared on %d of %d texts", variant.name, len(each), len(texts))
     return {**result, **_whole(each), "domains": each}
 
 

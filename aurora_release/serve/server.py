@@ -97,12 +97,17 @@ def _open(folder: Path, choice: Choice | None, limits: Limits | None) -> "Engine
 
 def _greet(folder: Path, url: str, facts: "ModelFacts", others: Sequence["ModelFacts"]) -> None:
     """Say in the log where the server is and what its models are called."""
-    logger.info("Serving %s (%s) at %s", folder, facts.dtype, url)
+    logger.info("Serving %s%s at %s", folder, _format(facts.dtype), url)
     logger.info("Chat page: %s/chat   OpenAI base URL: %s/v1", url, url)
     also_by = "a request that names none" if others else "any other name"
     logger.info("Model name: %s (%s gets it too)", facts.id, also_by)
     for other in others:
-        logger.info("Beside it: %s (%s)", other.id, other.dtype)
+        logger.info("Beside it: %s%s", other.id, _format(other.dtype))
+
+
+def _format(dtype: str) -> str:
+    """Return the number format in brackets, where it is known: a GGUF file has several."""
+    return "" if dtype == "unknown" else f" ({dtype})"
 
 
 def announce(policy: "Policy") -> None:

@@ -118,7 +118,7 @@ class ChildEngine(RemoteEngine):
             AuroraError: it ended; the message has its last lines.
         """
         logger.info(
-            "%s reads the model; that can take minutes (-v shows what it says).", self._what
+            "%s reads the model; a large one takes minutes (-v shows what it says).", self._what
         )
         try:
             while not self.stats().ready:

@@ -183,11 +183,13 @@ class Replica:
 
     def _change(self, well: bool, why: str) -> None:
         if well != self.well or self._unseen:
+            # a child has no address, only the name of its program in the place of one
+            name = self.url if self._socket is None else self.url.removeprefix("http://")
             if well:
-                logger.info("%s is well.", self.url)
+                logger.info("%s answers.", name)
             else:
                 why = why.rstrip(".")
-                logger.warning("%s is not well: %s. It is looked at again.", self.url, why)
+                logger.warning("%s is not well: %s. It is looked at again.", name, why)
         self.well, self._unseen = well, False
 
 
