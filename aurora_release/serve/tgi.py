@@ -130,9 +130,11 @@ class TGIRoutes:
         keep = asked.parameters.truncate
         if keep is None or not asked.inputs:
             return prompts.of_text(self._engine, asked.inputs, "inputs")
-        # the whole text is judged, whatever is cut off
+        # the whole text is judged, whatever is cut off, and so is what is left: harmless words
+        # before it could drown it
         last = self._engine.tokenizer.encode(asked.inputs)[-keep:]
-        return Prompt(prompts.of_ids(self._engine, last, "inputs").ids, (asked.inputs,))
+        kept = prompts.of_ids(self._engine, last, "inputs")
+        return Prompt(kept.ids, (asked.inputs, *kept.judged))
 
     def _request(self, wanted: Parameters, prompt: Prompt) -> GenerationRequest:
         if (wanted.best_of or 1) > self._settings.max_answers:

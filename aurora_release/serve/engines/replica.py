@@ -175,9 +175,9 @@ class Replica:
                         if heard.ending is not None:
                             return
         except _network_errors() as error:
-            raise UpstreamBroken(str(error) or type(error).__name__) from None
+            # what an error says may hold words of the answer, which stay out of the log
+            raise UpstreamBroken(type(error).__name__) from None
         except _MALFORMED as error:
-            # what the error says may hold words of the answer, which stay out of the log
             raise UpstreamBroken(f"it breaks its protocol ({type(error).__name__})") from None
         raise UpstreamBroken("its answer ended in the middle")
 
@@ -219,7 +219,10 @@ async def _events(response: "httpx.Response") -> AsyncGenerator[Event, None]:
         for line in lines:
             data = line.removeprefix(b"data:").strip()
             if line.startswith(b"data:") and data != b"[DONE]":
-                yield json.loads(data)
+                event = json.loads(data)
+                if b"\\u" in data:  # half of a surrogate pair is not text, and raises here
+                    json.dumps(event, ensure_ascii=False).encode()
+                yield event
 
 
 def _check_event(event: Event) -> None:
