@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
 
+_LISTED = 32
+"""Characters that are listed as tokens, for each token of the longest prompt: a list takes a
+hundred times the memory of its text."""
+
+
 class TGIRoutes:
     """Answers as TGI 3.3 does."""
 
@@ -74,6 +79,9 @@ class TGIRoutes:
 
     async def tokenize(self, asked: GenerateRequest) -> Response:
         """List the tokens of a text and where they stand in it."""
+        longest = _LISTED * self._engine.facts.max_total_tokens
+        if len(asked.inputs) > longest:
+            raise ApiError("invalid", f"`inputs` must have at most {longest} characters", "inputs")
         return JSONResponse(await asyncio.to_thread(self._tokens, asked.inputs, True))
 
     async def chat_tokenize(self, asked: ChatRequest) -> Response:

@@ -145,3 +145,12 @@ def test_what_cannot_be_chosen_has_the_least_logprob(tiny_llama):
     server = Odd("openai", event("A fox.", text="A fox.", top={"no": -float("inf")}))
     reply = asked(tiny_llama, server, "/v1/completions", {**PROMPT, "logprobs": 1})
     assert reply.json()["choices"][0]["logprobs"]["top_logprobs"][0]["no"] == -9999
+
+
+def test_no_answer_ends_the_line_of_its_event(tiny_llama):
+    """Python's HTTP clients end lines where `str.splitlines` does."""
+    text = "A fox.\u2028A cat.\u2029A dog.\x85"
+    server = Odd("openai", event(text, text=text))
+    reply = asked(tiny_llama, server, "/v1/completions", {**PROMPT, "stream": True})
+    said = [json.loads(line[6:]) for line in reply.text.splitlines() if line.startswith("data: {")]
+    assert "".join(each["choices"][0]["text"] for each in said) == text

@@ -186,6 +186,11 @@ def test_tokens_say_where_they_stand(server):
     assert all(token["text"] == text[token["start"] : token["stop"]] for token in tokens)
 
 
+def test_a_text_too_long_to_be_listed_is_refused(server):
+    for length, status in ((32 * 256, 200), (32 * 256 + 1, 422)):
+        assert httpx.post(f"{server}/tokenize", json={"inputs": "a" * length}).status_code == status
+
+
 def test_the_server_describes_itself(server):
     info = httpx.get(f"{server}/info").json()
     assert info["model_id"] == "tiny-llama"
