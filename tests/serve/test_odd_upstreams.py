@@ -22,6 +22,8 @@ class Odd(ThreadingHTTPServer):
 
     def __init__(self, owner: str, body: bytes, status: int = 200):
         self.owner, self.body, self.status = owner, body, status
+        self.length = len(body)
+        """What it says of the length of its body."""
         super().__init__(("127.0.0.1", 0), _Handler)
 
 
@@ -35,14 +37,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self._send(self.server.status, self.server.body)
+        self._send(self.server.status, self.server.body, self.server.length)
 
-    def _send(self, status: int, body: bytes) -> None:
+    def _send(self, status: int, body: bytes, length: int | None = None) -> None:
         self.send_response(status)
         if status == 207:  # a body in chunks that are none
             self.send_header("Transfer-Encoding", "chunked")
         else:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(length or len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -121,6 +123,22 @@ def test_the_words_of_a_refusal_are_judged(tiny_llama, status):
     server = Odd("vllm", b"data: " + said + b"\n\n" if status == 200 else said, status)
     reply = asked(tiny_llama, server, "/v1/completions", PROMPT)
     assert reply.status_code == 400 and "refuses" in reply.text and "powder" not in reply.text
+
+
+def test_of_an_endless_error_the_beginning_is_read(tiny_llama):
+    server = Odd("vllm", b"x" * 10_000_000, 400)
+    server.length = 10**12
+    reply = asked(tiny_llama, server, "/v1/completions", PROMPT)
+    assert reply.status_code == 400 and "answers 400" in reply.text
+
+
+@pytest.mark.parametrize("schema", ['"\\ud800"', "not json", "[" * 100_000])
+@pytest.mark.parametrize("owner", ["vllm", "tgi"])
+def test_a_schema_that_cannot_be_sent_is_no_fault_of_the_server(tiny_llama, owner, schema):
+    grammar = {"type": "json", "value": schema}
+    body = {"inputs": "The", "parameters": {"max_new_tokens": 9, "grammar": grammar}}
+    reply = asked(tiny_llama, Odd(owner, b""), "/generate", body)
+    assert reply.status_code == 422 and "no JSON text" in reply.json()["error"]
 
 
 def test_the_log_has_no_word_of_an_answer_that_breaks_http(tiny_llama, caplog, monkeypatch):
