@@ -3,10 +3,13 @@
 import base64
 import binascii
 import codecs
+import html
 import re
 import unicodedata
 from collections.abc import Callable
+from urllib.parse import unquote
 
+from aurora_release.safety.escapes import unescape
 from aurora_release.safety.text import english, normalise
 
 _LONGEST = 2_000
@@ -32,6 +35,9 @@ _LEET_WORD = re.compile(r"(?<![\w.@])[\w@$!|€]+(?!\.\w)")
 _INSIDE = re.compile(r"[^\W\d_][\d@$!|€]+[^\W\d_]")
 _BASE64 = re.compile(r"(?<![\w+/=-])(?:[A-Za-z0-9+/_-]{4}\s?){3,}(?:[A-Za-z0-9+/_-]{2,3}={0,2})?")
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[\s:,]{0,2}){8,}(?![0-9A-Za-z])")
+_ESCAPE = re.compile(r"\\u[\dA-Fa-f]{4}|&#(?:\d{1,7}|[xX][\dA-Fa-f]{1,6});|%[\dA-Fa-f]{2}")
+_ESCAPES = 6
+"""Escapes, at least, that are read as letters."""
 _ROTATED = re.compile(r"[^.!?:;\n\"“”()\[\]<>]{6,}")
 
 Split = Callable[[str], str]
@@ -115,8 +121,10 @@ def _read_letters(word: str) -> str:
 
 
 def _encoded(text: str) -> str:
-    """Return what base64 and hexadecimal in a text say, where it is words."""
+    """Return what base64 and hexadecimal in a text say, where it is words, and what escapes do."""
     found = []
+    if len(_ESCAPE.findall(text)) >= _ESCAPES:
+        found.append(unquote(html.unescape(unescape(text)[0])))
     for pattern, decode in ((_HEX, _from_hex), (_BASE64, _from_base64)):
         for match in pattern.finditer(text[: 8 * _LONGEST]):
             said = decode(match[0])

@@ -41,10 +41,10 @@ _SEVERITY = {"allow": 0, "flag": 1, "block": 2}
 class Channel:
     """Where a delta belongs."""
 
-    kind: Literal["text", "reasoning", "tool"]
-    """`tool`: the arguments of a tool call, in JSON."""
+    kind: Literal["text", "reasoning", "tool", "likely"]
+    """`tool`: the arguments of a tool call, in JSON; `likely`: tokens named beside the text."""
     index: int = 0
-    """Which tool call of the answer."""
+    """Which tool call of the answer, or which place among the likeliest tokens."""
 
 
 TEXT, REASONING = Channel("text"), Channel("reasoning")
@@ -94,9 +94,11 @@ class StreamFilter:
     why.
     """
 
-    def __init__(self, stream: Stream):
+    def __init__(self, stream: Stream, json: bool = False):
+        """`json`: the text is JSON, which its reader decodes like the arguments of a tool."""
         self.blocked: Verdict | None = None
         self._stream = stream
+        self._json = {"tool", "text"} if json else {"tool"}
         self._lanes: dict[Channel, _Lane] = {}
         self._ready: deque[tuple[_Lane, _Cut]] = deque()
         self._context = ""
@@ -105,7 +107,8 @@ class StreamFilter:
     def feed(self, channel: Channel, delta: str) -> None:
         """Take in the next text of a channel."""
         if delta and self.blocked is None:
-            lane = self._lanes.setdefault(channel, _Lane(channel, self._stream))
+            coded = channel.kind in self._json
+            lane = self._lanes.setdefault(channel, _Lane(channel, self._stream, coded))
             self._ready.extend((lane, cut) for cut in lane.feed(delta))
 
     def finish(self, channel: Channel | None = None) -> None:
@@ -158,7 +161,7 @@ class StreamFilter:
 
     def _views(self, lane: "_Lane", cut: "_Cut") -> tuple[str, ...]:
         views = [cut.plain, lane.context + cut.plain, self._context + cut.plain]
-        if lane.channel.kind == "tool":
+        if lane.coded:
             deeper = views[1]
             for _ in range(_LAYERS - 1):
                 deeper = unescape(deeper)[0]
@@ -186,8 +189,10 @@ class _Cut(NamedTuple):
 class _Lane:
     """The held text of one channel."""
 
-    def __init__(self, channel: Channel, stream: Stream):
+    def __init__(self, channel: Channel, stream: Stream, coded: bool):
         self.channel = channel
+        self.coded = coded
+        """Whether it is JSON."""
         self.context = ""
         """The end of what left, as it reads."""
         self.written = ""
@@ -223,7 +228,7 @@ class _Lane:
     def _read(self, start: int, closed: bool) -> tuple[str, "list[int] | range"]:
         """Return how the held text reads from `start`, as far as a segment may need it."""
         longest = self._sizes[1]
-        if self.channel.kind != "tool":
+        if not self.coded:
             text = self._held[start : start + longest]
             return text, range(1, len(text) + 1)
         return unescape(self._held[start : start + longest * LONGEST], closed)

@@ -30,7 +30,7 @@ class Decision:
     """Which text of the prompt (`input`), or which answer of the request (`output`)."""
     direction: str
     channel: str
-    """`text`, `reasoning`, or `tool` and the number of the call."""
+    """`text`, `reasoning`, `likely`, or `tool` and the number of the call."""
     position: int
     """Characters of the channel before the text."""
     characters: int

@@ -24,6 +24,7 @@ from aurora_release.serve.engines.protocol import (
     GenerationRequest,
     Overloaded,
     Token,
+    Unsuitable,
 )
 from aurora_release.serve.judging import Judge, Judging
 from aurora_release.serve.meter import Meter
@@ -241,7 +242,9 @@ class GuardedEngine:
             streams.append(stream)
             meter.prompt(ask.request)
             settle = partial(record.output, index)
-            outlet = Outlet(self._judging, self._stream, settle, verdict.language)
+            # an expression can ask for escapes as well as a schema
+            json = ask.request.json_schema is not None or ask.request.regex is not None
+            outlet = Outlet(self._judging, self._stream, settle, verdict.language, json)
             sources.append(self._answer(index, stream, _Way(outlet, ask.form), meter))
         return sources
 
@@ -275,6 +278,14 @@ class GuardedEngine:
     async def _refused(self, index: int, verdict: Verdict) -> AsyncIterator[Piece]:
         yield Piece(index, self._guard.refusal(verdict), (), "stop", 0, verdict)
 
+    async def _fit_to_read(self, error: Unsuitable) -> Unsuitable:
+        """Return why another server refuses a request, in its words where the guard allows them."""
+        if self._stream.mode == "off":
+            return error
+        judged = await self._judging.judge((str(error),), "output")
+        blocked = judged.verdict.action == "block"
+        return Unsuitable("The server behind this one refuses the request.") if blocked else error
+
     async def _answer(
         self, index: int, stream: DeltaStream, way: "_Way", meter: Meter
     ) -> AsyncIterator[Piece]:
@@ -292,6 +303,9 @@ class GuardedEngine:
                         yield piece
                     if way.blocked is not None:
                         break
+        except Unsuitable as error:
+            meter.failed(error)
+            raise await self._fit_to_read(error) from None
         except BaseException as error:
             meter.failed(error)
             raise
@@ -331,7 +345,14 @@ class _Way:
         left = [piece for release in releases for piece in self._of_release(index, release)]
         if delta.ending is not None and self.blocked is None:
             left = _ended(left, self._held.rest(), Piece(index, "", (), delta.ending, 0))
-        return [replace(piece, generated_tokens=delta.generated_tokens) for piece in left]
+        return [
+            replace(
+                piece,
+                tokens=await self._outlet.beside(piece.tokens),
+                generated_tokens=delta.generated_tokens,
+            )
+            for piece in left
+        ]
 
     async def _releases(self, written: Sequence[Written], last: bool) -> list[Release]:
         releases: list[Release] = []

@@ -121,8 +121,11 @@ class OpenAIRoutes:
         reply = ChatReply(self._head("chatcmpl", [prompt]), len(asks), wanted, form)
         return await self._respond(asked, asks, reply, request)
 
-    async def moderations(self, asked: ModerationRequest) -> Response:
+    async def moderations(self, asked: ModerationRequest, request: Request) -> Response:
         """Judge texts as the filter judges prompts; nothing is generated."""
+        return await unless_gone(request, self._moderated(asked))
+
+    async def _moderated(self, asked: ModerationRequest) -> Response:
         name = f"modr-{uuid.uuid4().hex}"
         verdicts = await self._guarded.moderate(asked.texts, name)
         results = [moderations.result(verdict) for verdict in verdicts]

@@ -24,12 +24,17 @@ class Outlet:
     waits in the stream of deltas, at most the rest of the answer.
     """
 
-    def __init__(self, judging: Judging, stream: Stream, record: Record, language: str):
+    def __init__(
+        self, judging: Judging, stream: Stream, record: Record, language: str, json: bool = False
+    ):
+        """`json`: the text of the answer is JSON."""
         self._judging = judging
         self._record = record
         self._language = language
         self._off = stream.mode == "off"
-        self._filter = StreamFilter(stream)
+        self._filter = StreamFilter(stream, json)
+        self._likely = StreamFilter(stream)
+        """For tokens that were not chosen: what they say never stops the text beside them."""
         self._channel = TEXT
 
     @property
@@ -46,18 +51,35 @@ class Outlet:
             self._filter.finish(self._channel)
             self._channel = channel
         self._filter.feed(channel, text)
-        return await self._settled()
+        return await self._settled(self._filter)
 
     async def finish(self) -> list[Release]:
         """Settle all that is held, and return what was decided."""
         self._filter.finish()
-        return await self._settled()
+        return await self._settled(self._filter)
 
-    async def _settled(self) -> list[Release]:
+    async def beside(self, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+        """Return tokens that may leave, without the likeliest ones beside them where those may not.
+
+        All the second ones in a row are a text, and so on: with words kept from being chosen, the
+        likeliest of each place are what the model would have said.
+        """
+        places = max((len(token.top) for token in tokens), default=0)
+        if self._off or not places:
+            return tokens
+        for place in range(places):
+            row = "".join(token.top[place].text for token in tokens if place < len(token.top))
+            self._likely.feed(Channel("likely", place), row)
+        self._likely.finish()
+        releases = await self._settled(self._likely)
+        held = self._likely.blocked or any(each.outcome == "redact" for each in releases)
+        return tuple(replace(token, top=()) for token in tokens) if held else tokens
+
+    async def _settled(self, held: StreamFilter) -> list[Release]:
         releases = []
-        while segment := self._filter.segment():
+        while segment := held.segment():
             judged = await self._judging.judge(segment.views, "output")
-            release = self._filter.settle(self._spoken(judged.verdict))
+            release = held.settle(self._spoken(judged.verdict))
             self._record(release, judged)
             releases.append(release)
         return releases

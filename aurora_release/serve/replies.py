@@ -9,6 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from aurora_release.serve.engines.protocol import EngineError, Overloaded, Unsuitable
 
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+"""What JSON need not escape, and Python's HTTP clients take for the end of a line."""
+
 Kind = Literal[
     "invalid", "unauthorized", "not_found", "too_large", "overloaded", "timeout", "failed"
 ]
@@ -120,4 +123,5 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
 
 def event(data: Any, space: str = " ") -> str:
     """Return one server-sent event; TGI writes no space after the colon."""
-    return f"data:{space}{json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"data:{space}{text.translate(_LINE_ENDS)}\n\n"

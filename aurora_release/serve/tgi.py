@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
 
+_LISTED = 32
+"""Characters that are listed as tokens, for each token of the longest prompt: a list takes a
+hundred times the memory of its text."""
+
+
 class TGIRoutes:
     """Answers as TGI 3.3 does."""
 
@@ -74,6 +79,9 @@ class TGIRoutes:
 
     async def tokenize(self, asked: GenerateRequest) -> Response:
         """List the tokens of a text and where they stand in it."""
+        longest = _LISTED * self._engine.facts.max_total_tokens
+        if len(asked.inputs) > longest:
+            raise ApiError("invalid", f"`inputs` must have at most {longest} characters", "inputs")
         return JSONResponse(await asyncio.to_thread(self._tokens, asked.inputs, True))
 
     async def chat_tokenize(self, asked: ChatRequest) -> Response:
@@ -130,9 +138,11 @@ class TGIRoutes:
         keep = asked.parameters.truncate
         if keep is None or not asked.inputs:
             return prompts.of_text(self._engine, asked.inputs, "inputs")
-        # the whole text is judged, whatever is cut off
+        # the whole text is judged, whatever is cut off, and so is what is left: harmless words
+        # before it could drown it
         last = self._engine.tokenizer.encode(asked.inputs)[-keep:]
-        return Prompt(prompts.of_ids(self._engine, last, "inputs").ids, (asked.inputs,))
+        kept = prompts.of_ids(self._engine, last, "inputs")
+        return Prompt(kept.ids, (asked.inputs, *kept.judged))
 
     def _request(self, wanted: Parameters, prompt: Prompt) -> GenerationRequest:
         if (wanted.best_of or 1) > self._settings.max_answers:

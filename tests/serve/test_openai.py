@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ from aurora_release.safety.guard import Verdict
 from aurora_release.serve.engines.protocol import Token
 from aurora_release.serve.generation import Piece
 from aurora_release.serve.openai_replies import Head, TextReply
+from tests.serve.conftest import WordJudge
 
 REFUSAL = "I cannot help with that."
 USER = [{"role": "user", "content": "The quick brown fox?"}]
@@ -282,6 +284,25 @@ def test_the_likeliest_come_first_and_a_blocked_one_last():
         token = Token(1, "a", logprob, False)
         reply.add(Piece(index, str(index), (token,), "eos", 1, blocked))
     assert [choice["text"] for choice in reply.whole()["choices"]] == ["2", "1"]
+
+
+def test_nothing_is_judged_for_a_client_that_left(start_server):
+    judged = []
+
+    class Slow(WordJudge):
+        def judge(self, text, direction):
+            judged.append(text)
+            time.sleep(0.05)
+            return super().judge(text, direction)
+
+    url, _ = start_server(guard=Slow())
+    with pytest.raises(httpx.ReadTimeout):
+        texts = [f"fox {number}" for number in range(64)]
+        httpx.post(f"{url}/v1/moderations", json={"input": texts}, timeout=0.3)
+    time.sleep(0.3)
+    before = len(judged)
+    time.sleep(0.3)
+    assert 0 < before == len(judged) < 64
 
 
 def test_the_filter_answers_as_openais_moderation(client, server):

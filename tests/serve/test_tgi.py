@@ -6,6 +6,9 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import ValidationError
 
+from aurora_release.safety.guard import Verdict
+from tests.serve.conftest import WordJudge
+
 REFUSAL = "I cannot help with that."
 
 
@@ -58,6 +61,20 @@ def test_the_full_text_and_truncation(server):
     assert httpx.post(f"{server}/generate", json=long).status_code == 200
     long["inputs"] = "bomb " + long["inputs"]
     assert httpx.post(f"{server}/generate", json=long).json()["generated_text"] == REFUSAL
+
+
+def test_what_truncation_leaves_is_judged_alone(start_server):
+    """A guard may find nothing in a long text whose end alone it would block."""
+
+    class Drowned(WordJudge):
+        def judge(self, text, direction):
+            return Verdict("allow", language="en") if "and" in text else super().judge(text, "")
+
+    url, _ = start_server(guard=Drowned("bomb"))
+    body = {"inputs": "and then a bomb", "parameters": {"max_new_tokens": 3}}
+    assert "details" not in httpx.post(f"{url}/generate", json=body).json()
+    body["parameters"]["truncate"] = 4
+    assert httpx.post(f"{url}/generate", json=body).json()["details"]["safety"]["blocked"]
 
 
 def test_a_blocked_prompt_is_refused_in_words_both_ways(client, server):
@@ -167,6 +184,11 @@ def test_tokens_say_where_they_stand(server):
     tokens = httpx.post(f"{server}/tokenize", json={"inputs": text}).json()
     assert tokens[0]["start"] == 0 and tokens[-1]["stop"] == len(text)
     assert all(token["text"] == text[token["start"] : token["stop"]] for token in tokens)
+
+
+def test_a_text_too_long_to_be_listed_is_refused(server):
+    for length, status in ((32 * 256, 200), (32 * 256 + 1, 422)):
+        assert httpx.post(f"{server}/tokenize", json={"inputs": "a" * length}).status_code == status
 
 
 def test_the_server_describes_itself(server):

@@ -12,6 +12,9 @@ from aurora_release.serve.engines.protocol import (
     Unsuitable,
 )
 
+_LEAST = -9999.0
+"""What vLLM says for a logprob of -inf."""
+
 
 class UpstreamFailed(EngineError):
     """The server answered with an error of its own; another may do better."""
@@ -79,6 +82,18 @@ class Dialect(Protocol):
 
     def reader(self, request: GenerationRequest) -> Reader:
         """Return what reads the answer to a request."""
+
+
+def finite(logprob: Any) -> float:
+    """Return a logprob that JSON can say; what cannot be chosen is -inf to some servers.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    value = float(logprob)
+    if value != value:
+        raise ValueError("a logprob is no number")
+    return max(_LEAST, min(value, -_LEAST))
 
 
 def refuse(software: str, request: GenerationRequest, **without: Any) -> None:

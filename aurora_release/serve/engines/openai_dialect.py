@@ -14,6 +14,7 @@ from aurora_release.serve.engines.dialect import (
     Reader,
     Served,
     UpstreamBroken,
+    finite,
     refuse,
 )
 from aurora_release.serve.engines.protocol import Ending, GenerationRequest, Token
@@ -175,8 +176,8 @@ class _Reader:
     def __init__(self, vocabulary: Vocabulary, request: GenerationRequest):
         self._vocabulary = vocabulary
         self._top = request.top_logprobs
-        self._echoed = len(request.prompt) if request.prompt_logprobs else 0
-        """How many tokens of the prompt are still to come."""
+        self._echoed = request.prompt if request.prompt_logprobs else ()
+        """The tokens of the prompt that are still to come."""
         self._prompt: list[Token] = []
 
     def read(self, event: Event) -> Iterator[Heard]:
@@ -217,11 +218,17 @@ class _Reader:
         return list(zip(fresh, texts, strict=True))
 
     def _after_prompt(self, tokens: list[Token]) -> list[Token]:
-        """Take what is left of the prompt off the tokens and return the rest."""
-        taken = min(self._echoed, len(tokens))
-        self._echoed -= taken
-        self._prompt += tokens[:taken]
-        return tokens[taken:]
+        """Take what is left of the prompt off the tokens and return the rest.
+
+        Raises:
+            UpstreamBroken: they are not the prompt's, and would leave as what was judged before.
+        """
+        taken = tokens[: len(self._echoed)]
+        if [token.id for token in taken] != list(self._echoed[: len(taken)]):
+            raise UpstreamBroken("it does not repeat the prompt, though `echo` was asked for")
+        self._echoed = self._echoed[len(taken) :]
+        self._prompt += taken
+        return tokens[len(taken) :]
 
     def _tokens(self, listed: Mapping[str, Any]) -> tuple[list[Token], bool]:
         """Return the tokens of a list of logprobs, and whether it names their ids."""
@@ -238,7 +245,7 @@ class _Reader:
         likeliest = sorted(top.items(), key=lambda item: -item[1])[: self._top]
         others = tuple(self._named(other, value, {}) for other, value in likeliest)
         # of the first token of a prompt nothing is known
-        known = 0.0 if logprob is None else logprob
+        known = 0.0 if logprob is None else finite(logprob)
         if name.startswith(_ID):
             return self._vocabulary.token(int(name.removeprefix(_ID)), known, others)
         return self._vocabulary.spelled(name, known, others)
@@ -246,4 +253,4 @@ class _Reader:
     def _of_llama(self, entry: Mapping[str, Any]) -> Token:
         likeliest = (entry.get("top_logprobs") or ())[: self._top]
         others = tuple(self._of_llama(other) for other in likeliest)
-        return self._vocabulary.token(int(entry["id"]), float(entry["logprob"]), others)
+        return self._vocabulary.token(int(entry["id"]), finite(entry["logprob"]), others)

@@ -47,6 +47,9 @@ LONGEST_REST = 30.0
 _LONGEST_LINE = 1 << 20
 """Bytes of one event, at most."""
 
+_LONGEST_ERROR = 1 << 16
+"""Bytes that are read of an error, at most."""
+
 _NOT_OURS = (400, 404, 405, 413, 422)
 """Statuses that speak of the request, not of the server."""
 
@@ -143,9 +146,12 @@ class Replica:
         self._failures = 0
 
     def check(self, request: GenerationRequest) -> None:
-        """Raise `Unsuitable` where the server cannot do what is asked."""
+        """Raise `Unsuitable` where the server cannot do what is asked, or cannot be asked it."""
         assert self.served is not None
-        self._dialect.body(request, self.served)
+        try:
+            json.dumps(self._dialect.body(request, self.served), ensure_ascii=False).encode()
+        except (ValueError, RecursionError):  # or it would look like a fault of the server
+            raise Unsuitable("the schema of the answer is no JSON text") from None
 
     async def answer(self, request: GenerationRequest) -> AsyncGenerator[Heard, None]:
         """Yield the tokens of an answer, to its end.
@@ -165,8 +171,7 @@ class Replica:
                 aclosing(_events(response)) as events,
             ):
                 if response.status_code != 200:
-                    content = await response.aread()
-                    _check(response.status_code, content.decode(errors="replace"))
+                    _check(response.status_code, await _beginning(response))
                 async for event in events:
                     _check_event(event)
                     self._misses = 0  # it may be too busy for looks, but it lives
@@ -175,9 +180,9 @@ class Replica:
                         if heard.ending is not None:
                             return
         except _network_errors() as error:
-            raise UpstreamBroken(str(error) or type(error).__name__) from None
+            # what an error says may hold words of the answer, which stay out of the log
+            raise UpstreamBroken(type(error).__name__) from None
         except _MALFORMED as error:
-            # what the error says may hold words of the answer, which stay out of the log
             raise UpstreamBroken(f"it breaks its protocol ({type(error).__name__})") from None
         raise UpstreamBroken("its answer ended in the middle")
 
@@ -211,6 +216,16 @@ def _check(status: int, content: str) -> None:
     raise UpstreamFailed(f"it answers {status}{hint}")
 
 
+async def _beginning(response: "httpx.Response") -> str:
+    """Return what a server says of an error, as far as anybody would read it."""
+    content = b""
+    async for piece in response.aiter_raw():
+        content += piece
+        if len(content) > _LONGEST_ERROR:
+            break
+    return content[:_LONGEST_ERROR].decode(errors="replace")
+
+
 async def _events(response: "httpx.Response") -> AsyncGenerator[Event, None]:
     """Yield the events of a stream; comments and what is no data are skipped."""
     held = b""
@@ -221,7 +236,10 @@ async def _events(response: "httpx.Response") -> AsyncGenerator[Event, None]:
         for line in lines:
             data = line.removeprefix(b"data:").strip()
             if line.startswith(b"data:") and data != b"[DONE]":
-                yield json.loads(data)
+                event = json.loads(data)
+                if b"\\u" in data:  # half of a surrogate pair is not text, and raises here
+                    json.dumps(event, ensure_ascii=False).encode()
+                yield event
 
 
 def _check_event(event: Event) -> None:

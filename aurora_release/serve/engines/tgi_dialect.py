@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from aurora_release.serve.engines.dialect import Event, Heard, Reader, Served, refuse
+from aurora_release.serve.engines.dialect import Event, Heard, Reader, Served, finite, refuse
 from aurora_release.serve.engines.protocol import Ending, GenerationRequest, Token, Unsuitable
 from aurora_release.serve.engines.vocabulary import Vocabulary
 
@@ -91,5 +91,5 @@ def _grammar(request: GenerationRequest) -> dict[str, Any] | None:
 
 def _token(said: Event, top: tuple[Token, ...] = ()) -> Token:
     return Token(
-        int(said["id"]), str(said["text"]), float(said["logprob"]), bool(said["special"]), top
+        int(said["id"]), str(said["text"]), finite(said["logprob"]), bool(said["special"]), top
     )
