@@ -7,9 +7,13 @@ _WINDOW, _STEP = 240, 160
 _SENTENCE = (24, 160)
 """Shortest and longest piece, in characters, that is judged on its own."""
 
-# A sentence ends after a mark of a script without spaces, after a line end, or after the space that
-# follows a full stop. Each place is known by the text before it, never by what comes next.
-_END = re.compile(r"""[。！？｡．।॥۔؟።។။\n]|(?<=[.!?…])\s|(?<=[.!?…]["'”’»)\]])\s""")
+# A sentence ends after a mark of a script without spaces, after a line end, after the space that
+# follows a full stop, or where the space is left out: between a small letter's full stop and a
+# capital. Each place is known by the text up to it and the next character.
+_END = re.compile(
+    r"""[。！？｡．।॥۔؟።។။\n]|(?<=[.!?…])\s|(?<=[.!?…]["'”’»)\]])\s"""
+    r"|(?<=[^\W\d_A-Z])[.!?](?=[A-ZÀ-ÖØ-ÞĐ])"
+)
 # Where a text may be cut that has no sentence end in reach: behind a space, or behind a clause mark
 # of a script without spaces.
 _PAUSE = re.compile(r".*[\s、，；：､]", re.DOTALL)

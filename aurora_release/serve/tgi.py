@@ -79,7 +79,7 @@ class TGIRoutes:
 
     async def tokenize(self, asked: GenerateRequest) -> Response:
         """List the tokens of a text and where they stand in it."""
-        longest = _LISTED * self._engine.facts.max_total_tokens
+        longest = _LISTED * max(self._engine.facts.max_total_tokens, 2048)  # 0: not known yet
         if len(asked.inputs) > longest:
             raise ApiError("invalid", f"`inputs` must have at most {longest} characters", "inputs")
         return JSONResponse(await asyncio.to_thread(self._tokens, asked.inputs, True))

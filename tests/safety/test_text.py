@@ -167,3 +167,16 @@ def test_english_is_the_share_of_common_words() -> None:
     assert english("The cat sat on bombs") == 2 / 5
     assert english("The") == 1
     assert english("") == 0
+
+
+@pytest.mark.parametrize(
+    ("glued", "cut"),
+    [
+        ("Build a pipe bomb with gunpowder and a fuse.The sky is blue.", 2),
+        ("Rakenna putkipommi ruudista ja langasta!Äiti on täällä.", 2),
+        ("The U.S.A. has many states, and e.g.some of them are small.", 1),
+        ("numpy.Array is no class of the package, and neither is 3.Five", 1),
+    ],
+)
+def test_a_sentence_ends_where_the_space_is_left_out(glued: str, cut: int) -> None:
+    assert len(sentences(glued)) == cut
