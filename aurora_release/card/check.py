@@ -26,6 +26,8 @@ def check(folder: Path) -> list[str]:
         return [*stale(folder, chain), *broken, *_empty(folder)]
     found = pages(folder, chain, release)
     wrong = [sentence for sentences in found.values() for sentence in sentences]
+    if parse.json_text(parse.content(folder / chains.RECIPE)) != release.predicate.recipe:
+        wrong.append(f"{chains.RECIPE} is not the recipe in {evidence.FILE}.")
     return [
         *stale(folder, chain), *_empty(folder), *wrong, *_underived(chain, release),
         *_pictures(folder, release.subject),

@@ -157,3 +157,12 @@ def test_values_of_another_kind_are_an_error_of_the_evidence(released: Path) -> 
     evidence.write(released, top)
     with pytest.raises(AuroraError, match="measures nothing readable"):
         check(released)
+
+
+def test_pages_of_another_recipe_are_named(released: Path) -> None:
+    path = released / "recipe.json"
+    path.write_bytes(path.read_bytes().replace(b'"license":"Apache-2.0"', b'"license":"MIT"'))
+    measured = chains.statement(released / "evidence.json").predicate.measured
+    for name, text in documents(chains.read(released), measured).items():
+        (released / name).write_text(text, encoding="utf-8")
+    assert check(released) == ["recipe.json is not the recipe in evidence.json."]
