@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from aurora_release import atomic, evidence, licences
+from aurora_release import atomic, evidence, licences, parse
 from aurora_release import recipe as recipes
 from aurora_release.errors import AuroraError, meant
 from aurora_release.log import nothing_on_stdout
@@ -195,14 +195,15 @@ def verify(reference: str, key: Path | None = None, as_json: bool = False) -> No
     else:
         marks = {True: "ok  ", False: "FAIL", None: "--  "}
         for finding in report.checks:
-            typer.echo(f"{marks[finding.passed]}  {finding.name}: {finding.sentence}")
+            said = parse.shown_line(finding.sentence)
+            typer.echo(f"{marks[finding.passed]}  {finding.name}: {said}")
     failed = [finding for finding in report.checks if finding.passed is False]
     if failed:
         edited = any(".md was changed" in finding.sentence for finding in failed)
         where = f" `aurora card {folder} --check` says where a page was edited." if edited else ""
         said = f"see {', '.join(finding.name for finding in failed)} above."
         if as_json:
-            said = " ".join(finding.sentence for finding in failed)
+            said = parse.shown_line(" ".join(finding.sentence for finding in failed))
         raise AuroraError(f"{folder} does not verify: {said}{where}")
 
 

@@ -121,7 +121,7 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise AuroraError(f"{path} is missing: this folder was not written by aurora.")
     try:
-        content = parse.json_text(path.read_bytes())
+        content = parse.json_text(parse.content(path))
     except ValueError as error:
         raise AuroraError(f"{path} is not valid JSON ({error}): it was changed.") from None
     if not isinstance(content, dict) or content.get("predicateType") != PREDICATE:

@@ -19,6 +19,10 @@ LARGEST = 2**22
 _NODES = 10**6
 """Values in a YAML file, once its aliases are written out."""
 _DEEPEST = 100
+LARGEST_EVIDENCE = 2**26
+"""Bytes of a file of a release that is read as a whole; that of a long run has a few millions."""
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys, what turns the order of letters round, and what cannot be written."""
 _DIGEST = re.compile(r"\ssha256:[0-9a-f]{64}(\s|$)")
 _TOO_DEEP = f"more than {_DEEPEST} lists and objects lie in each other"
 _MISTAKES, _LETTERS = 20, 200
@@ -47,6 +51,30 @@ def text(path: Path) -> str:
     if len(content) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
     return content.decode()
+
+
+def content(path: Path) -> bytes:
+    """Return the bytes of a file of a release that is read as a whole.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is larger than any use.
+    """
+    with path.open("rb") as file:
+        found = file.read(min(LARGEST_EVIDENCE, path.stat().st_size) + 1)
+    if len(found) > LARGEST_EVIDENCE:
+        raise ValueError(f"it is larger than {LARGEST_EVIDENCE >> 20} MiB")
+    return found
+
+
+def shown(text: str) -> str:
+    """Return a text that others wrote as a terminal may show it: control characters spelt out."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def shown_line(text: str) -> str:
+    """Return a text that others wrote as `shown`, on one line."""
+    return shown(text).replace("\n", "\\n")
 
 
 def key_file(path: Path) -> str:

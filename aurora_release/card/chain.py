@@ -1,6 +1,7 @@
 """The evidence of a release's stages, linked from the release back to the base model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aurora_release import evidence
+from aurora_release import evidence, parse
 from aurora_release.errors import AuroraError
 from aurora_release.recipe import Recipe
 
 FOLDER = "evidence"
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What comes of evidence whose values are of another kind than a stage writes."""
 RECIPE = "recipe.json"
 
 _MODEL_FILES = (
@@ -68,6 +71,18 @@ class Chain:
     def measured(self) -> dict[str, dict[str, Any]]:
         """Return what each stage measured."""
         return {name: stage.predicate.measured for name, stage in self.stages.items()}
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Say of evidence that nothing can be made of it what an exception would say of us."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise AuroraError(
+            f"The evidence measures nothing readable ({parse.brief(repr(error))}): `aurora verify` "
+            "says whether it was changed."
+        ) from error
 
 
 def read(folder: Path) -> Chain:
@@ -191,8 +206,9 @@ def _recipe(path: Path) -> Recipe:
     if not path.is_file():
         raise AuroraError(f"{path} is missing: name the folder of a release.")
     try:
-        return Recipe.model_validate_json(path.read_bytes())
-    except ValidationError as error:
+        return Recipe.model_validate_json(parse.content(path))
+    except ValueError as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise AuroraError(
-            f"{path} is not a recipe that this version of aurora knows: {error.errors()[0]['msg']}."
+            f"{path} is not a recipe that this version of aurora knows: {why}."
         ) from None

@@ -6,13 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aurora_release import __version__, evidence
+from aurora_release import __version__, evidence, parse
 from aurora_release.card import chain as chains
 from aurora_release.card import derived, pictures, render
 from aurora_release.card.chain import Chain, Statement
 from aurora_release.shipped import shipped
 
 
+@chains.readable()
 def check(folder: Path) -> list[str]:
     """Return a sentence for each thing wrong with the pages of a release; none if all are right.
 
@@ -25,6 +26,8 @@ def check(folder: Path) -> list[str]:
         return [*stale(folder, chain), *broken, *_empty(folder)]
     found = pages(folder, chain, release)
     wrong = [sentence for sentences in found.values() for sentence in sentences]
+    if parse.json_text(parse.content(folder / chains.RECIPE)) != release.predicate.recipe:
+        wrong.append(f"{chains.RECIPE} is not the recipe in {evidence.FILE}.")
     return [
         *stale(folder, chain), *_empty(folder), *wrong, *_underived(chain, release),
         *_pictures(folder, release.subject),
@@ -67,7 +70,10 @@ def _page(folder: Path, name: str, rendered: str, release: Statement) -> list[st
     path = folder / name
     if not path.is_file():
         return [f"{name} is missing."]
-    written = path.read_bytes()
+    try:
+        written = parse.content(path)
+    except ValueError as error:
+        return [f"{name} is not what the evidence says: {error}."]
     if written == rendered.encode():
         return []
     if other := _other_template(name, release):
@@ -89,7 +95,11 @@ def _other_template(name: str, release: Statement) -> str | None:
 
 
 def _empty(folder: Path) -> list[str]:
-    found = {name: folder / name for name in render.TEMPLATES if (folder / name).is_file()}
+    found = {
+        name: folder / name
+        for name in render.TEMPLATES
+        if (folder / name).is_file() and (folder / name).stat().st_size <= parse.LARGEST_EVIDENCE
+    }
     return [
         f"{name}: the section {heading!r} is empty."
         for name, path in found.items()
@@ -108,7 +118,9 @@ def _pictures(folder: Path, subject: Mapping[str, str]) -> list[str]:
         if name not in drawn
         else f"{name} is not the picture that was drawn from the evidence."
         for name in sorted(drawn | there)
-        if name not in drawn & there or evidence.sha256_file(folder / name) != subject[name]
+        if name not in drawn & there
+        or not (folder / name).is_file()
+        or evidence.sha256_file(folder / name) != subject[name]
     ]
 
 
@@ -149,7 +161,7 @@ def _difference(written: str, rendered: str) -> str:
     tail = 0
     while tail < min(len(one), len(two)) - start and one[-1 - tail] == two[-1 - tail]:
         tail += 1
-    ours, theirs = (" ".join(words[start : len(words) - tail]) for words in (one, two))
+    ours, theirs = (parse.brief(" ".join(words[start : len(words) - tail])) for words in (one, two))
     if not (ours or theirs):
         return "the spaces are not those that the evidence renders to."
     return f"it says {ours or 'nothing'!r} where the evidence says {theirs or 'nothing'!r}."

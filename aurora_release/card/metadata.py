@@ -71,7 +71,7 @@ def datasets(chain: Chain) -> list[str]:
     """Return the data sets of the Hub that were trained on."""
     paths = [source.path for source in chain.recipe.data.sources]
     hub = [path.removeprefix("hub:").partition("@")[0] for path in paths if path.startswith("hub:")]
-    return list(dict.fromkeys(hub))
+    return [name for name in dict.fromkeys(hub) if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)]
 
 
 def _bits(model: str, rows: list[Fact]) -> list[Fact]:

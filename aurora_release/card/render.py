@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from aurora_release import parse
 from aurora_release.card import bom, classifier, croissant, facts, mixture
 from aurora_release.card.chain import Chain
 from aurora_release.errors import AuroraError
@@ -68,7 +69,7 @@ def page(name: str, chain: Chain, measured: Mapping[str, Any]) -> str:
         text = environment.get_template(path.name).render(_FACTS[name](chain, measured))
     except TemplateError as error:
         raise AuroraError(f"{path} cannot be rendered: {error}.") from None
-    text = re.sub(r"\n{3,}", "\n\n", text)
+    text = parse.shown(re.sub(r"\n{3,}", "\n\n", text))
     for heading in empty_sections(text):
         raise AuroraError(f"{path} leaves the section {heading!r} empty: fill it or remove it.")
     return text
@@ -76,14 +77,26 @@ def page(name: str, chain: Chain, measured: Mapping[str, Any]) -> str:
 
 def empty_sections(text: str) -> list[str]:
     """Return the headings that nothing but a heading of the same or a higher level follows."""
-    outside = re.sub(r"^```.*?^```$", "text", text, flags=re.MULTILINE | re.DOTALL)
-    lines = [line for line in outside.splitlines() if line.strip()]
+    lines = [line for line in _outside(text).splitlines() if line.strip()]
     empty = []
     for line, following in zip(lines, [*lines[1:], "# end"], strict=True):
         here, after = _HEADING.fullmatch(line), _HEADING.fullmatch(following)
         if here and after and len(after[1]) <= len(here[1]):
             empty.append(here[2])
     return empty
+
+
+def _outside(text: str) -> str:
+    """Return a page with `text` in the place of each block of code; time grows with its length."""
+    lines, kept, inside = text.split("\n"), [], False
+    last = max((at for at, line in enumerate(lines) if line == "```"), default=-1)
+    for at, line in enumerate(lines):
+        if inside:
+            inside = line != "```"
+        else:
+            inside = line.startswith("```") and at < last
+            kept.append("text" if inside else line)
+    return "\n".join(kept)
 
 
 def _integer(value: float | None, between: str = ",") -> str:
@@ -169,7 +182,8 @@ def words(value: Any) -> str:
 def _plain(value: Any) -> str:
     """Return any value as the cell of a Markdown table."""
     digest = isinstance(value, str) and _DIGEST.fullmatch(value.strip())
-    return f"`{words(value)}`" if digest else words(value).replace("|", "\\|")
+    # what a data set calls its licence must not end the cell, nor open a tag or a comment
+    return f"`{words(value)}`" if digest else words(value).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _entry(counts: Mapping[str, int] | None, key: str) -> int | None:

@@ -105,7 +105,7 @@ def _bundle(folder: Path) -> dict[str, Any]:
     try:
         if not (folder / FILE).is_file():
             raise ValueError("no file")
-        bundle = parse.json_text((folder / FILE).read_bytes())
+        bundle = parse.json_text(parse.content(folder / FILE))
         packed = bundle["dsseEnvelope"]["payload"]
         payload = parse.json_text(base64.b64decode(packed, validate=True))
         bundle["verificationMaterial"]["publicKey"]["hint"]

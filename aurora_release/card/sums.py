@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from aurora_release import atomic, evidence
+from aurora_release import atomic, evidence, parse
 from aurora_release.errors import AuroraError
 
 FILE = evidence.SUMS
@@ -34,7 +34,10 @@ def read(folder: Path) -> dict[str, str]:
     path = folder / FILE
     if not path.is_file():
         raise AuroraError(f"{FILE} is missing.")
-    content = path.read_bytes()
+    try:
+        content = parse.content(path)
+    except ValueError as error:
+        raise AuroraError(f"{FILE} is no list of a release: {error}.") from None
     lines = content.decode(errors="replace").splitlines()
     found = {match[2]: match[1] for line in lines if (match := _LINE.fullmatch(line))}
     if content != _text(found).encode():

@@ -1,7 +1,8 @@
 """Checks a release with nothing but its folder: files, evidence, models, card, gates, signature."""
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,7 +99,7 @@ def _checks(
                 f"{', '.join(wrong)}: what the evidence renders to, byte for byte.",
             )
         findings = derived.findings(chain)
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+    except chains.UNREADABLE as error:
         yield Check("measured", False, f"The evidence measures nothing readable: {error!r}.")
         return
     failed = [found["sentence"] for found in findings["gates"] if not found["passed"]]
@@ -183,7 +184,7 @@ def _digests(folder: Path) -> dict[str, str]:
             ".git is no part of a release, and git may run what lies in it: check a copy without "
             "it, or what `hf download` fetches."
         )
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_all(folder)):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise AuroraError(f"{path.relative_to(folder)} is no plain file: remove it.")
     listed = sums.read(folder)
@@ -191,6 +192,17 @@ def _digests(folder: Path) -> dict[str, str]:
     if wrong := _differences(found, listed, sums.FILE):
         raise AuroraError(_some(wrong))
     return found
+
+
+def _all(folder: Path) -> Iterator[Path]:
+    """Yield all that lies below a folder; `rglob` would pass over a folder that it cannot list."""
+
+    def refuse(error: OSError) -> None:
+        name = Path(error.filename).relative_to(folder)
+        raise AuroraError(f"What lies in {name} cannot be listed ({error.strerror}): let it be.")
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        yield from (Path(place, name) for name in (*folders, *files))
 
 
 def _files(folder: Path, leave_out: Iterable[str]) -> dict[str, str]:

@@ -89,5 +89,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"aurora: {message}\n")
+    from aurora_release.parse import shown
+
+    sys.stderr.write(f"aurora: {shown(message)}\n")
     sys.exit(code)

@@ -100,8 +100,10 @@ def card(
         )
     folder = download.release(release)
     if not check:
-        measured = chain.statement(folder / FILE).predicate.measured
-        typer.echo(render.page(page, chain.read(folder), measured), nl=False)
+        with chain.readable():
+            measured = chain.statement(folder / FILE).predicate.measured
+            text = render.page(page, chain.read(folder), measured)
+        typer.echo(text, nl=False)
     elif found := wrong(folder):
         raise AuroraError(" ".join(found))
     else:

@@ -2,17 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
-from aurora_release import atomic
+from aurora_release import atomic, evidence
 from aurora_release.card import sums
 from aurora_release.card.verify import verify
 from aurora_release.errors import AuroraError
 
 
-def send(folder: Path, files: Iterable[str], to: Path, key: Path | None) -> str:
+def send(folder: Path, files: Mapping[str, str], to: Path, key: Path | None) -> str:
     """Copy a release to a folder that does not exist yet, and return what was done.
+
+    `files` are their digests as they were checked, by name.
 
     Raises:
         AuroraError: something else lies there, or the copy does not verify.
@@ -29,6 +31,9 @@ def send(folder: Path, files: Iterable[str], to: Path, key: Path | None) -> str:
             shutil.copyfile(folder / name, partial / name)
         if not verify(partial, key).passed:
             raise AuroraError(f"The copy in {partial} does not verify: copy it again.")
+        beside = {*files} & {sums.FILE, evidence.SIGNATURE}  # all others are in the list
+        if any(evidence.sha256_file(partial / name) != files[name] for name in beside):
+            raise AuroraError(f"{folder} was replaced after it was checked: publish it again.")
         atomic.publish_folder(partial, to)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aurora_release import evidence
+from aurora_release import evidence, parse
 from aurora_release.card import chain as chains
 from aurora_release.card import sums, training
 from aurora_release.card.chain import Chain, at
@@ -17,6 +17,7 @@ Change = dict[str, Any]
 _MEASURES = ("attack_success", "over_refusal")
 
 
+@chains.readable()
 def diff(before: Path, after: Path) -> Change:
     """Return what changed, as their evidence says; nothing is verified here.
 
@@ -144,7 +145,7 @@ def text(found: Change) -> str:
         ("files", [_file(name, *pair) for name, pair in found["files"].items()]),
     ]
     return "\n\n".join(
-        "\n".join([title, *(f"  {line}" for line in lines or ["no change"])])
+        "\n".join([title, *(f"  {parse.shown_line(line)}" for line in lines or ["no change"])])
         for title, lines in parts
     )
 

@@ -38,14 +38,21 @@ def publish(folder: Path, target: Target, key: Path | None = None, dry_run: bool
         AuroraError: something must not go out, and nothing was sent; or the target cannot take it.
     """
     log.info("checking %s", folder)
+    sealed = _sealed(folder)
     if wrong := refusals(folder, key):
         raise AuroraError(f"{folder} is not published, and nothing was sent. {' '.join(wrong)}")
-    files = sorted([*sums.read(folder), sums.FILE, *_signature(folder)])
+    files = {**sums.read(folder), **sealed}
+    # what is sent must have these digests, and the list of them be the one that was checked
+    if _sealed(folder) != sealed:
+        raise AuroraError(
+            f"{folder} was built or signed again while it was checked, and nothing was sent: "
+            "publish it again."
+        )
     if dry_run:
-        return plan(folder, target, files)
+        return plan(folder, target, sorted(files))
     if target.to.startswith(_FILE):
         return copy.send(folder, files, path(target.to), key)
-    release = repository.Release(folder, tuple(files), target.tag or tag(folder))
+    release = repository.Release(folder, files, target.tag or tag(folder))
     return repository.send(release, target.to, target.private, target.collection, key)
 
 
@@ -81,5 +88,7 @@ def path(url: str) -> Path:
     return Path(unquote(parts.path))
 
 
-def _signature(folder: Path) -> list[str]:
-    return [evidence.SIGNATURE] if (folder / evidence.SIGNATURE).exists() else []
+def _sealed(folder: Path) -> dict[str, str]:
+    """Return the digests of the files that the list of a release does not name."""
+    names = [name for name in (sums.FILE, evidence.SIGNATURE) if (folder / name).is_file()]
+    return {name: evidence.sha256_file(folder / name) for name in names}

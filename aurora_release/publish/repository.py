@@ -3,6 +3,7 @@
 import logging
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ class Release:
     """A release folder, the files of it that go out, and the tag they get."""
 
     folder: Path
-    files: tuple[str, ...]
+    files: Mapping[str, str]
+    """SHA-256 of each, by name, as it was checked."""
     tag: str
 
 
@@ -159,13 +161,23 @@ def _commit(api: "HfApi", release: Release, name: str, parent: str, deleted: lis
 
 
 def _additions(api: "HfApi", release: Release, name: str) -> list["CommitOperationAdd"]:
-    """Return every file as part of a commit to come, the large ones sent."""
+    """Return every file as part of a commit to come, the large ones sent.
+
+    Raises:
+        AuroraError: a file is no longer the one that was checked.
+    """
     from huggingface_hub import CommitOperationAdd
 
     additions = []
-    for path in release.files:
-        size = (release.folder / path).stat().st_size
-        additions.append(CommitOperationAdd(path, release.folder / path))
+    for path, digest in sorted(release.files.items()):
+        file = release.folder / path
+        size = file.stat().st_size
+        # the client reads a path again when it commits: a small file goes as the bytes it has now
+        additions.append(CommitOperationAdd(path, file if size >= _LARGE else file.read_bytes()))
+        if additions[-1].upload_info.sha256.hex() != digest:
+            raise AuroraError(
+                f"{name} was not changed: {path} was replaced after it was checked. Publish again."
+            )
         if size >= _LARGE:
             log.info("sending %s, %.0f MB", path, size / 1e6)
             with hub_errors(f"{name} was not changed: {path} did not arrive; send it again"):

@@ -1,5 +1,6 @@
 """Secrets and personal paths in the files of a release."""
 
+import codecs
 import os
 import re
 from pathlib import Path
@@ -32,13 +33,28 @@ def text(path: Path) -> str:
     """Return what can be read in a file: all of a text, the head of anything else."""
     with path.open("rb") as file:
         start = file.read(8)
-        if path.suffix == ".safetensors":
-            return file.read(min(int.from_bytes(start, "little"), _HEAD)).decode(errors="replace")
+        header = int.from_bytes(start, "little")
+        # a file that only bears the name of weights has no header: a key may lie in it
+        if path.suffix == ".safetensors" and header <= path.stat().st_size - 8:
+            return file.read(min(header, _HEAD)).decode(errors="replace")
+        if wide := _wide(start):
+            return (start + file.read()).decode(wide, errors="replace")
+        text = codecs.getincrementaldecoder("utf-8")()  # a letter may lie across the end of _HEAD
         try:
-            return (start + file.read(_HEAD - 8)).decode() + file.read().decode()
+            return text.decode(start + file.read(_HEAD - 8)) + text.decode(file.read(), final=True)
         except UnicodeDecodeError:
             file.seek(0)
             return file.read(_HEAD).decode("latin-1")
+
+
+def _wide(start: bytes) -> str | None:
+    """Return which UTF-16 a file begins in, by its mark or by the zeros beside its letters."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for at, name in ((0, "utf-16-le"), (1, "utf-16-be")):
+        if len(start) == 8 and all(start[at::2]) and not any(start[1 - at :: 2]):
+            return name
+    return None
 
 
 def _sentences(content: str) -> list[str]:

@@ -64,8 +64,8 @@ class Recipe(Part):
 
     name: Name
     """Name of the run folder."""
-    title: str
-    """Name of the model, as its card has it."""
+    title: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f<>]+$")]
+    """Name of the model, as its card has it: one line, without `<` and `>`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     """Decides the order of the data and every other choice of chance."""
     model: Model

@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,46 @@ def test_an_in_toto_library_reads_every_statement(released: Path) -> None:
         assert {one.name: one.digest["sha256"] for one in message.subject} == evidence.subject(
             content
         )
+
+
+def test_picture_that_is_a_pipe_is_not_waited_for(released: Path) -> None:
+    (released / "images/bits.png").unlink()
+    os.mkfifo(released / "images/bits.png")
+    assert check(released) == [
+        "images/bits.png is not the picture that was drawn from the evidence."
+    ]
+
+
+def test_page_of_open_blocks_is_read_in_the_time_of_its_length(released: Path) -> None:
+    (released / "README.md").write_text("```x\n" * 200_000, encoding="utf-8")
+    started = time.process_time()
+    assert "README.md does not say what the evidence says, from line 1 on." in check(released)
+    assert time.process_time() - started < 20
+
+
+def test_page_without_end_is_said_and_not_read(released: Path) -> None:
+    with (released / "README.md").open("ab") as file:
+        file.truncate(2**40)
+    (sentence,) = check(released)
+    assert "README.md is not what the evidence says: it is larger than 64 MiB" in sentence
+
+
+def test_values_of_another_kind_are_an_error_of_the_evidence(released: Path) -> None:
+    path = released / "evidence/snippet.json"
+    content = evidence.read(path)
+    content["predicate"]["measured"]["printed"] = 10**30
+    path.write_bytes(evidence.canonical(content))
+    top = evidence.read(released / "evidence.json")
+    top["predicate"]["previous"]["snippet"] = evidence.sha256_file(path)
+    evidence.write(released, top)
+    with pytest.raises(AuroraError, match="measures nothing readable"):
+        check(released)
+
+
+def test_pages_of_another_recipe_are_named(released: Path) -> None:
+    path = released / "recipe.json"
+    path.write_bytes(path.read_bytes().replace(b'"license":"Apache-2.0"', b'"license":"MIT"'))
+    measured = chains.statement(released / "evidence.json").predicate.measured
+    for name, text in documents(chains.read(released), measured).items():
+        (released / name).write_text(text, encoding="utf-8")
+    assert check(released) == ["recipe.json is not the recipe in evidence.json."]

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -5,9 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aurora_release import evidence
 from aurora_release.card import chain as chains
 from aurora_release.card.chain import Chain
 from aurora_release.card.render import FILE, empty_sections, page
+from aurora_release.errors import AuroraError
 from aurora_release.recipe import Preference
 
 
@@ -230,3 +233,22 @@ def test_preference_tuning_is_told_from_its_evidence(released: Path) -> None:
     assert "| on held-out pairs, preferred answer gained more | 75 % |" in told
     untold = page(FILE, replace(known, stages=chain.stages), {})
     assert "| trained on | not measured |" in untold
+
+
+def test_what_a_data_set_calls_its_licence_opens_no_tag(released: Path) -> None:
+    path = released / "evidence/data.json"
+    content = evidence.read(path)
+    rows = content["predicate"]["measured"]["sources"]
+    rows["help-en"] = {**rows["help-en"], "licenses": {"MIT <!-- <img src=x> \x1b[2J\u202e": 5}}
+    path.write_bytes(evidence.canonical(content))
+    measured = chains.statement(released / "evidence.json").predicate.measured
+    said = page(FILE, chains.read(released), measured)
+    assert "MIT &lt;!-- &lt;img src=x> \\x1b[2J\\u202e" in said and "\x1b" not in said
+
+
+@pytest.mark.parametrize("title", ["Small\n\n## Evaluation\n\nall: 0.001", "Small <!--", ""])
+def test_title_of_a_model_is_one_line_without_tags(released: Path, title: str) -> None:
+    recipe = json.loads((released / "recipe.json").read_bytes())
+    (released / "recipe.json").write_text(json.dumps({**recipe, "title": title}), encoding="utf-8")
+    with pytest.raises(AuroraError, match="String should match pattern"):
+        chains.read(released)

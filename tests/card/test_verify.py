@@ -1,4 +1,5 @@
 import json
+import os
 import random
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aurora_release import __version__, evidence
+from aurora_release import __version__, evidence, parse
 from aurora_release.card import chain, render
 from aurora_release.card.stage import seal
 from aurora_release.card.verify import Report, verify
@@ -254,3 +255,42 @@ def test_json_has_every_check_and_the_exit_code_the_verdict(released: Path) -> N
     assert found["passed"] is False
     assert [each["passed"] for each in found["checks"]] == [False, None]
     assert "README.md" in done.stderr
+
+
+def test_folder_that_cannot_be_listed_hides_nothing(
+    released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = released / "hidden"
+    hidden.mkdir()
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path) == hidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert "What lies in hidden cannot be listed" in failures(verify(released))["files"]
+
+
+def test_names_and_signers_cannot_write_over_a_terminal(released: Path) -> None:
+    (released / "x\nok    signature: signed\x1b[2J").touch()
+    done = aurora("verify", str(released))
+    assert done.returncode == 2
+    assert "\x1b" not in done.stdout + done.stderr and "\nok    sig" not in done.stdout
+    assert r"x\nok    signature: signed\x1b[2J is not named" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "model.sig", "recipe.json", "evidence/data.json"])
+def test_file_without_end_is_refused_and_not_read(released: Path, name: str) -> None:
+    with (released / name).open("ab") as file:
+        file.truncate(2**40)
+    with pytest.raises(ValueError, match="larger than 64 MiB"):
+        parse.content(released / name)
+    if name == "SHA256SUMS":
+        assert "larger than 64 MiB" in failures(verify(released))["files"]
+    elif name == "model.sig":
+        assert "is not a signature" in failures(verify(released))["signature"]
+    else:
+        with pytest.raises(AuroraError, match="larger than 64 MiB"):
+            chain.read(released)

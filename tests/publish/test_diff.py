@@ -93,3 +93,13 @@ def test_safety_has_both_rates_with_their_intervals(
 def test_a_folder_that_is_no_release_is_named(released: Path, tmp_path: Path) -> None:
     with pytest.raises(AuroraError, match=r"recipe\.json is missing"):
         diff(released, tmp_path / "nowhere")
+
+
+def test_what_others_wrote_is_shown_and_not_obeyed(
+    released: Path, later: Callable[..., Path]
+) -> None:
+    def escape(predicate: Any) -> None:
+        predicate["environment"]["packages"] = {"torch": "\x1b[2J\n  evil: 1 -> 2"}
+
+    said = text(diff(released, later("cat", escape)))
+    assert "\x1b" not in said and "\n  evil" not in said and r"\x1b[2J\n  evil" in said

@@ -8,6 +8,7 @@ import pytest
 from aurora_release import evidence
 from aurora_release.card.stage import seal
 from aurora_release.errors import AuroraError
+from aurora_release.publish import publish as publishing
 from aurora_release.publish import repository
 from aurora_release.publish.publish import Target, publish, tag
 from tests.standin_hub import TOKEN, StandIn
@@ -163,3 +164,28 @@ def test_the_token_is_asked_for_and_never_said(
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(AuroraError, match="no token of the Hub"):
         publish(released, TO)
+
+
+@pytest.mark.parametrize("sealed_again", [False, True])
+@pytest.mark.parametrize("to", ["org/small", "file://"])
+def test_what_was_replaced_after_the_checks_is_not_sent(
+    hub: StandIn, released: Path, monkeypatch: pytest.MonkeyPatch, to: str, sealed_again: bool
+) -> None:
+    refusals = publishing.refusals
+
+    def replaced(folder: Path, key: Path | None) -> list[str]:
+        found = refusals(folder, key)
+        (released / "NOTICE").write_text("a token", encoding="utf-8")
+        if sealed_again:
+            content = evidence.read(released / "evidence.json")
+            subject = evidence.digests(released)
+            evidence.write(released, evidence.statement(subject, content["predicate"]))
+            seal(released)
+        return found
+
+    monkeypatch.setattr(publishing, "refusals", replaced)
+    there = released.parent / "there"
+    with pytest.raises(AuroraError, match=r"again|verify"):
+        publish(released, Target(f"file://{there}" if to == "file://" else to))
+    assert not there.exists()
+    assert not hub.repos or not tree(hub)

@@ -41,3 +41,20 @@ def test_the_home_of_who_publishes_is_personal(
     monkeypatch.setenv("HOME", "/data/people/aino")
     (tmp_path / "recipe.json").write_text('{"path": "/data/people/aino/x"}', encoding="utf-8")
     assert scan(tmp_path) == ["recipe.json, line 1: the personal path /data/people/aino."]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_text_in_wide_letters_is_searched(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "LICENSE").write_bytes(f"Apache\n{TOKEN}".encode(encoding))
+    assert scan(tmp_path) == ["LICENSE, line 2: a secret (a key, a token or a password)."]
+
+
+def test_text_is_searched_to_its_end_wherever_its_letters_lie(tmp_path: Path) -> None:
+    text = "x" * (8 * 2**20 - 1) + "\u00e4 " + TOKEN
+    (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
+    assert scan(tmp_path) == ["tokenizer.json, line 1: a secret (a key, a token or a password)."]
+
+
+def test_what_only_has_the_name_of_weights_is_searched(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text(f"token {TOKEN}", encoding="utf-8")
+    assert scan(tmp_path) == ["model.safetensors, line 1: a secret (a key, a token or a password)."]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from aurora_release import atomic, evidence, page
+from aurora_release.card import chain as chains
 from aurora_release.card.render import FILTERS, words
 from aurora_release.card.report.drawings import drawings
 from aurora_release.card.report.facts import facts
@@ -15,6 +16,7 @@ TEMPLATE = "model_card/report.html.j2"
 _FILTERS = {**FILTERS, "plain": words, "short": words}
 
 
+@chains.readable()
 def html(found: Found) -> str:
     """Return the report; the same evidence gives the same bytes.
 
