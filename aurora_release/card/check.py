@@ -10,6 +10,7 @@ from aurora_release import __version__, evidence, parse
 from aurora_release.card import chain as chains
 from aurora_release.card import derived, pictures, render
 from aurora_release.card.chain import Chain, Statement
+from aurora_release.environment import environment
 from aurora_release.shipped import shipped
 
 
@@ -76,22 +77,29 @@ def _page(folder: Path, name: str, rendered: str, release: Statement) -> list[st
         return [f"{name} is not what the evidence says: {error}."]
     if written == rendered.encode():
         return []
-    if other := _other_template(name, release):
-        return [f"{name} was written with another template, that of {other}: verify with that."]
-    return differences(name, written.decode(errors="replace"), rendered)
+    by = _writer(release)
+    if _other_template(name, release):
+        return [f"{name} was written with another template, that of {by}: verify with that."]
+    found = differences(name, written.decode(errors="replace"), rendered)
+    if release.predicate.environment.get("code") != environment()["code"]:
+        found.append(f"{name} was written by {by}: if that says it otherwise, verify with that.")
+    return found
 
 
-def _other_template(name: str, release: Statement) -> str | None:
-    """Return whose template a page was written with, where that is not ours."""
+def _other_template(name: str, release: Statement) -> bool:
+    """Return whether a page was written with a template that is not ours."""
     path = Path(render.TEMPLATES.get(name, ""))
     wanted = release.predicate.inputs.get(path.name.partition(".")[0])
-    if wanted is None or wanted == evidence.sha256_file(shipped(str(path))):
-        return None
+    return wanted is not None and wanted != evidence.sha256_file(shipped(str(path)))
+
+
+def _writer(release: Statement) -> str:
+    """Return what wrote the pages of a release, where it is not ours."""
     made = release.predicate.environment
     version = str(made.get("packages", {}).get("aurora-release", "of another version"))
     if version != __version__:
         return f"aurora-release {version}"
-    return f"another checkout of aurora-release {version} (its code: {made.get('code', '?'):.12})"
+    return f"another checkout of aurora-release {version} (its code: {str(made.get('code')):.12})"
 
 
 def _empty(folder: Path) -> list[str]:

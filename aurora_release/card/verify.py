@@ -84,7 +84,7 @@ def _checks(
         return
     yield _check(
         "models",
-        _models(found, chain),
+        _models(found, chain) + _size(folder, release),
         "Every model file is what its stage made: "
         f"{', '.join(('the trained model', *chain.variants))}.",
     )
@@ -105,6 +105,13 @@ def _checks(
     failed = [found["sentence"] for found in findings["gates"] if not found["passed"]]
     failed += check.differing(findings, release)
     yield _check("gates", failed, f"{len(findings['gates'])} rules of the recipe hold.")
+
+
+def _size(folder: Path, release: Statement) -> list[str]:
+    """Return what is wrong with the size of the weights that the release states."""
+    there = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    said = release.predicate.measured.get("bytes")
+    return [] if said == there else [f"{evidence.FILE} says {said} bytes of weights, not {there}."]
 
 
 def _certificates(chain: Chain) -> Check:
@@ -151,7 +158,7 @@ def _signature(folder: Path, found: Mapping[str, str], key: Path | None) -> Chec
         return Check("signature", False, str(error))
     if key and not wrong:
         reason = sign.check(folder, key)
-        right = f"Every file was signed with the key {signer[:12]}, which is {key}."
+        right = f"Every listed file was signed with the key {signer[:12]}, which is {key}."
         return _check("signature", [reason] if reason else [], right)
     if wrong:
         return Check("signature", False, _some(wrong))

@@ -294,3 +294,17 @@ def test_file_without_end_is_refused_and_not_read(released: Path, name: str) -> 
     else:
         with pytest.raises(AuroraError, match="larger than 64 MiB"):
             chain.read(released)
+
+
+def test_the_size_of_the_weights_is_that_of_the_files(released: Path) -> None:
+    forge(released, lambda predicate: predicate["measured"].update(bytes=1))
+    assert "says 1 bytes of weights, not" in failures(verify(released))["models"]
+
+
+def test_a_page_that_other_code_wrote_is_not_simply_called_edited(released: Path) -> None:
+    page = (released / "README.md").read_text(encoding="utf-8")
+    (released / "README.md").write_text(page.replace("## Summary", "## In short"), encoding="utf-8")
+    forge(released, lambda predicate: predicate["environment"].update(code="0" * 64))
+    said = failures(verify(released))["card"]
+    assert "it says 'In short' where the evidence says 'Summary'" in said
+    assert "README.md was written by another checkout of aurora-release" in said

@@ -114,7 +114,7 @@ def test_a_hostile_value_is_text(released: Path) -> None:
     changed(released, "base", source=HOSTILE, architecture="{{ 7 * 7 }}")
     changed(released, "clean", sources={"python": {"removed": {HOSTILE: 3}}})
     recipe = json.loads((released / "recipe.json").read_bytes())
-    recipe["title"] = HOSTILE
+    recipe["data"]["sources"][0]["text_key"] = HOSTILE
     recipe["data"]["sources"][0]["license"] = "</td></table><img src=http://x/>"
     (released / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
     html = report.html(found.finished(released))
