@@ -213,10 +213,15 @@ def _release(recipe: Recipe, beside: Path, after: list[str]) -> Stage:
 
         seal(folder)
 
+    def stands(folder: Path) -> bool:
+        from aurora_release.card.check import stands
+
+        return stands(folder)
+
     inputs = {name: shipped(f"model_card/{name}.md.j2") for name in _TEMPLATES}
     if recipe.model.license_file:
         inputs["license"] = resolve(recipe.model.license_file, beside)
-    return Stage("release", tuple(after), _json(recipe), work, inputs, seal=seal)
+    return Stage("release", tuple(after), _json(recipe), work, inputs, seal=seal, stands=stands)
 
 
 _TEMPLATES = ("card", "mixture", "filter", "training-content")

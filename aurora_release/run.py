@@ -50,6 +50,8 @@ class Stage:
     """Whether half-written work of the same stage is kept and continued."""
     seal: Callable[[Path], None] | None = None
     """Called last, with the evidence in place."""
+    stands: Callable[[Path], bool] = lambda folder: True
+    """Whether this version of aurora would still write what lies in a finished folder."""
 
 
 def run(
@@ -70,7 +72,10 @@ def run(
             before = {name: folder / name for name in stage.after}
             job = Job(recipe, beside, folder / f"{stage.name}.partial", before)
             key = _key(stage, before)
-            done[stage.name] = stage.name in redo or not _is_true(folder / stage.name, key)
+            made = folder / stage.name
+            done[stage.name] = (
+                stage.name in redo or not _is_true(made, key) or not stage.stands(made)
+            )
             if done[stage.name]:
                 _do(stage, job, folder / stage.name, key)
             else:

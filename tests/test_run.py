@@ -178,3 +178,8 @@ def test_finished_work_that_could_not_be_put_in_its_place_is_not_done_again(tmp_
     assert len(times) == 1
     assert sorted(path.name for path in in_the_way.iterdir()) == ["evidence.json", "out"]
     assert _run(stages, tmp_path) == []
+
+
+def test_a_result_that_this_version_would_not_write_is_made_again(tmp_path: Path) -> None:
+    _run([_stage("a"), _stage("b")], tmp_path)
+    assert _run([_stage("a"), _stage("b", stands=lambda folder: False)], tmp_path) == ["b"]

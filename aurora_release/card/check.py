@@ -35,6 +35,12 @@ def check(folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
+def stands(folder: Path) -> bool:
+    """Return whether the pages of a whole release say what this version of aurora would write."""
+    release = chains.statement(folder / evidence.FILE)
+    return not any(pages(folder, chains.read(folder), release).values())
+
+
 def pages(folder: Path, chain: Chain, release: Statement) -> dict[str, list[str]]:
     """Return what is wrong with each file that evidence renders to, by its name."""
     rendered = render.documents(chain, release.predicate.measured)

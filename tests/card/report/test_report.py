@@ -118,7 +118,7 @@ def test_a_hostile_value_is_text(released: Path) -> None:
     (released / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
     html = report.html(found.finished(released))
     assert "<script" not in html and "<img" not in html
-    assert html.count("&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; &amp;") >= 3
+    assert html.count("&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; &amp;") >= 2
     assert "{{ 7 * 7 }}" in html
 
 
