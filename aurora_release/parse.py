@@ -107,11 +107,22 @@ def yaml_text(text: str) -> Any:
     """
     try:
         return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        raise ValueError(brief(_said(error))) from None
     except yaml.YAMLError as error:
         raise ValueError(brief(" ".join(str(error).split()))) from None
     except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
         # what PyYAML's constructors let through: `!!bool x`, `2001-99-99`, 5,000 digits
         raise ValueError(f"a value is not of its type: {brief(str(error))}") from None
+
+
+def _said(error: yaml.MarkedYAMLError) -> str:
+    """Return what is wrong with a YAML text, and in which line."""
+    at, since = error.problem_mark, error.context_mark
+    where = "" if at is None else f"line {at.line + 1}, column {at.column + 1}: "
+    begun = "" if since is None else f" from line {since.line + 1} on"
+    while_ = f" ({error.context}{begun})" if error.context else ""
+    return f"{where}{error.problem or error}{while_}"
 
 
 def json_text(content: bytes | str) -> Any:

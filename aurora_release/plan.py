@@ -189,7 +189,7 @@ def _filter(recipe: Recipe, beside: Path) -> Stage:
 def _judge(recipe: Recipe, beside: Path) -> dict[str, Path]:
     """Return the files of the safety policy."""
     path = resolve(recipe.policy, beside)
-    return {"policy": path, "head": path.parent / policy.load(path).head}
+    return {"policy": path, "head": policy.load(path).head_file(path.parent)}
 
 
 def _quantize(recipe: Recipe, variant: Quantization, source: str) -> Stage:

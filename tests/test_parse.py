@@ -18,7 +18,7 @@ def _laughs(levels: int) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("seed: 1\nname: a\nseed: 2", "the key seed is there twice.*line 3"),
+        ("seed: 1\nname: a\nseed: 2", "line 3.*the key seed is there twice"),
         (_laughs(9), "more than 1,000,000 values"),
         ("a: &a [*a]", "an alias lies in itself"),
         ("[" * 200 + "]" * 200, "more than 100 lists"),
@@ -82,3 +82,8 @@ def test_a_key_is_read_and_what_holds_none_is_said(tmp_path: Path) -> None:
             parse.key_file(path)
     with pytest.raises(AuroraError, match="the server's file of keys.* as `aurora keys api`"):
         parse.key_file(tmp_path / "keys")
+
+
+def test_a_mistake_in_yaml_has_its_line_and_no_name_of_a_string() -> None:
+    with pytest.raises(ValueError, match=r"^line 3, column 6: expected ',' or '}'.* from line 2"):
+        parse.yaml_text("name: x\nharm: {input: block\nother: 1\n")

@@ -20,7 +20,7 @@ def report(job: Job) -> dict[str, Any]:
     """Write and return the policy's name, its guards, and what was reported of its head."""
     path = resolve(job.recipe.policy, job.beside)
     found = policy.load(path)
-    head = path.parent / found.head
+    head = found.head_file(path.parent)
     beside = head.with_suffix(".json")
     facts = {
         "policy": found.name,

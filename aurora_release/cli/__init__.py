@@ -68,7 +68,7 @@ def main() -> None:
     except SystemExit as end:
         # typer makes one of Ctrl-C, and says nothing
         if end.code == Interrupted.exit_code:
-            _fail("stopped; the same command goes on from the last finished stage.", end.code)
+            _fail("stopped; the same command goes on with a run from its last stage.", end.code)
         raise
     except AuroraError as error:
         _fail(str(error), error.exit_code)

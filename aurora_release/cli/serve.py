@@ -55,7 +55,7 @@ Queue = Annotated[int, _limit("Answers that may wait for a slot.", 0)]
 TotalTokens = Annotated[int, _limit("Of one prompt and its answer.", 2)]
 UnderWay = Annotated[
     int | None,
-    _limit("Of all prompts and answers, waiting ones too. Four times the slots if not given.", 1),
+    _limit("Of all prompts and answers, waiting too; if not given, 4 x what the slots hold.", 1),
 ]
 Seconds = Annotated[float, _limit("A request takes no longer.", 1)]
 Body = Annotated[int, _limit("Bytes of a request.", 1)]

@@ -197,7 +197,8 @@ def load_heads(path: Path) -> dict[Direction, Head]:
 
     if not path.is_file():
         raise AuroraError(
-            f"{path} is missing: there is no fitted classifier head beside the policy."
+            f"{path} is missing: `head` of the policy names it. Correct the path, or leave "
+            "`head` out for the classifier that ships."
         )
     heads: dict[Direction, Head] = {}
     try:

@@ -69,7 +69,7 @@ def _thresholds(policy: Policy, beside: Path) -> dict[str, dict[str, float]]:
         return {}
     from aurora_release.safety.classifier import load_heads
 
-    heads = load_heads(beside / policy.head)
+    heads = load_heads(policy.head_file(beside))
     return {
         direction: {
             language: policy.threshold(language, direction, fitted)

@@ -25,6 +25,7 @@ from aurora_release.safety.taxonomy import (
     Direction,
     GuardKind,
 )
+from aurora_release.shipped import shipped
 
 Text = Annotated[str, Field(pattern=r"\S")]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -158,7 +159,8 @@ class Policy(Part):
 
     name: Text
     head: Text = "head.safetensors"
-    """The fitted classifier head, beside the policy file."""
+    """The fitted classifier head, beside the policy file; without a file of this name there, the
+    one that ships."""
     guards: Annotated[tuple[GuardSettings, ...], Field(min_length=1)] = (
         GuardSettings(kind="classifier"),
     )
@@ -194,6 +196,17 @@ class Policy(Part):
     def digest(self) -> str:
         """SHA-256 of the file that the policy was read from, as evidence and cards state it."""
         return sha256(self._read_from)
+
+    def head_file(self, beside: Path) -> Path:
+        """Return the file of the classifier head: beside the policy, or else the one that ships.
+
+        A copy of the shipped policy needs no copy of its head.
+        """
+        usual = str(Policy.model_fields["head"].default)
+        found = beside / self.head
+        if self.head == usual and not found.exists():
+            return shipped(f"serve/policies/{usual}")
+        return found
 
     def action(self, category: str, direction: Direction) -> Action:
         """Return what happens to text in an area, to `other` harm, or to text `unverified`."""

@@ -73,7 +73,7 @@ class Admission:
         return ApiError(
             "overloaded",
             f"Model is overloaded: {self.answers} answers are under way. Try again in "
-            f"{seconds} seconds.",
+            f"{seconds} second{'s' if seconds != 1 else ''}.",
             retry_after=seconds,
         )
 

@@ -44,6 +44,10 @@ class Decision:
     """`error` or `timeout` where the judge gave no verdict."""
     milliseconds: float
     """What judging took, waiting for others included."""
+    http_request: str = ""
+    """The `X-Request-Id` of the HTTP request, as in the log of requests."""
+    key: str = ""
+    """The name of the API key that was sent; empty without keys."""
 
 
 class AuditLog:

@@ -203,7 +203,7 @@ class GuardedEngine:
             raise of_engine(why)  # before anything is judged for nothing
         begun, caller = time.monotonic(), callers.current()
         name = name or caller.request or uuid.uuid4().hex
-        record = Recorder(name, self.metrics, caller.trace, self._audit, listener)
+        record = Recorder(name, self.metrics, caller, self._audit, listener)
         visit = self._admission.enter([ask.tokens for ask in asks], caller.usage)
         meters = [Meter(self.metrics, caller, visit, index, begun) for index in range(len(asks))]
         streams: list[DeltaStream] = []
@@ -254,7 +254,7 @@ class GuardedEngine:
         Raises:
             ApiError: the guard gave no verdict.
         """
-        record = Recorder(name, self.metrics, callers.current().trace, self._audit, None)
+        record = Recorder(name, self.metrics, callers.current(), self._audit, None)
         verdicts = []
         for part, text in enumerate(texts):
             judged = await self._judging.judge((text,), "input")

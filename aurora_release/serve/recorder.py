@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from aurora_release.safety.stream import TEXT, Outcome, Release, Segment
 from aurora_release.serve.audit import AuditLog, Decision
+from aurora_release.serve.callers import Caller
 from aurora_release.serve.judging import Judged
 from aurora_release.serve.metrics import Metrics
-from aurora_release.serve.traces import Trace
 
 
 class Recorder:
@@ -16,13 +16,13 @@ class Recorder:
         self,
         request: str,
         metrics: Metrics,
-        trace: Trace,
+        caller: Caller,
         audit: AuditLog | None,
         listener: Callable[[Decision], None] | None,
     ):
         self._request = request
         self._metrics = metrics
-        self._trace = trace
+        self._caller = caller
         self._audit = audit
         self._listener = listener
 
@@ -52,9 +52,11 @@ class Recorder:
             guards=verdict.asked,
             failure=judged.failure,
             milliseconds=round(1000 * judged.seconds, 3),
+            http_request=self._caller.request,
+            key=self._caller.key,
         )
         self._metrics.decision(decision)
-        self._trace.judged(decision)
+        self._caller.trace.judged(decision)
         if self._listener is not None:
             self._listener(decision)
         if self._audit is not None:

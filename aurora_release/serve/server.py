@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from aurora_release.safety.policy import Policy
-    from aurora_release.serve.engines.protocol import Engine, ModelFacts
+    from aurora_release.serve.engines.protocol import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -68,25 +69,27 @@ def serve(
     settings = replace(settings or Settings(), traces=traces.from_environment())
     check_address(host, settings.keys, public)
     for each in (folder, *also):
-        check_template(each)
+        check_folder(each)
     with listen(host, port) as listener:
         from aurora_release.safety.guard import Guard
         from aurora_release.serve.app import create_app
 
-        guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
+        policy = policy or shipped("serve/policies/default.yaml")
+        logger.info("Reading the policy %s", policy)
+        guard = Guard.load(policy)
         audit = None if audit_log is None else AuditLog(audit_log, guard.policy.digest)
         engine, *others = (_open(each, choice, limits) for each in (folder, *also))
-        port = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        _greet(folder, f"http://{shown}:{port}", engine.facts, [each.facts for each in others])
-        announce(guard.policy)
+        url = f"http://{shown}:{listener.getsockname()[1]}"
         settings = replace(
             settings,
             stream=guard.policy.stream,
             fail_closed=guard.policy.fail_closed,
             audit_log=audit,
         )
-        run(create_app(engine, guard, settings, others), listener, settings.drain_seconds)
+        app = create_app(engine, guard, settings, others)
+        app.state.begun = [partial(_greet, folder, url, engine, others, guard.policy)]
+        run(app, listener, settings.drain_seconds)
 
 
 def _open(folder: Path, choice: Choice | None, limits: Limits | None) -> "Engine":
@@ -95,14 +98,17 @@ def _open(folder: Path, choice: Choice | None, limits: Limits | None) -> "Engine
     return open_engine(folder, choice or Choice(), limits)
 
 
-def _greet(folder: Path, url: str, facts: "ModelFacts", others: Sequence["ModelFacts"]) -> None:
-    """Say in the log where the server is and what its models are called."""
-    logger.info("Serving %s%s at %s", folder, _format(facts.dtype), url)
+def _greet(
+    folder: Path, url: str, engine: "Engine", others: Sequence["Engine"], policy: "Policy"
+) -> None:
+    """Say in the log where the server is, what its models are called, and what the filter does."""
+    logger.info("Serving %s%s at %s", folder, _format(engine.facts.dtype), url)
     logger.info("Chat page: %s/chat   OpenAI base URL: %s/v1", url, url)
     also_by = "a request that names none" if others else "any other name"
-    logger.info("Model name: %s (%s gets it too)", facts.id, also_by)
+    logger.info("Model name: %s (%s gets it too)", engine.facts.id, also_by)
     for other in others:
-        logger.info("Beside it: %s%s", other.id, _format(other.dtype))
+        logger.info("Beside it: %s%s", other.facts.id, _format(other.facts.dtype))
+    announce(policy)
 
 
 def _format(dtype: str) -> str:
@@ -147,7 +153,13 @@ def http_server(app: "FastAPI", drain_seconds: float = 30.0) -> "uvicorn.Server"
     from aurora_release.serve.connection import protocol
 
     class Server(uvicorn.Server):
-        """Says to the application that the end has come, before it waits for connections."""
+        """Says to the application when it answers, and that the end has come, before it waits."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                for begin in getattr(app.state, "begun", ()):
+                    begin()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             for end in getattr(app.state, "ending", ()):
@@ -181,8 +193,14 @@ def check_address(host: str, keys: ApiKeys | None, public: bool = False) -> None
     logger.warning("Anyone who can reach %s may use the model: no API key is set.", host)
 
 
-def check_template(folder: Path) -> None:
-    """Refuse a chat template other than the one that the evidence of the folder names."""
+def check_folder(folder: Path) -> None:
+    """Refuse what is no folder, and a chat template that the evidence of the folder does not name.
+
+    Raises:
+        AuroraError: the sentence says which.
+    """
+    if not folder.is_dir():
+        raise AuroraError(f"{folder} is not a folder: name a model folder.")
     if not (folder / evidence.FILE).is_file():
         return
     known = evidence.subject(evidence.read(folder / evidence.FILE)).get(_TEMPLATE)

@@ -192,11 +192,16 @@ def test_a_guard_that_loses_a_text_has_judged_none() -> None:
     assert [(verdict.action, verdict.verified) for verdict in verdicts] == [("block", False)] * 2
 
 
-def test_a_policy_without_its_head_says_so(tmp_path: Path) -> None:
+def test_a_copied_policy_has_the_shipped_head_until_it_names_another(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
-    path.write_text(DEFAULT.read_text(encoding="utf-8"), encoding="utf-8")
-    with pytest.raises(AuroraError, match="no fitted classifier head"):
+    text = DEFAULT.read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    assert Guard.load(path).judge("How do I boil an egg?", "input").action == "allow"
+    named = text.replace("head: head.safetensors", "head: mine.safetensors")
+    path.write_text(named, encoding="utf-8")
+    with pytest.raises(AuroraError, match="mine.safetensors is missing: `head` of the policy"):
         Guard.load(path)
+    path.write_text(text, encoding="utf-8")
     (tmp_path / "head.safetensors").write_bytes(b"not a head")
     with pytest.raises(AuroraError, match="is not a classifier head"):
         Guard.load(path)

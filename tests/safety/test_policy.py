@@ -144,7 +144,7 @@ def test_no_policy_at_all(tmp_path: Path) -> None:
     with pytest.raises(AuroraError, match="not valid YAML"):
         load(path)
     path.write_text("a: &a [*a]", encoding="utf-8")
-    with pytest.raises(AuroraError, match="not valid YAML: an alias lies in itself"):
+    with pytest.raises(AuroraError, match="not valid YAML: .*: an alias lies in itself"):
         load(path)
     path.write_bytes(b"name: \xff")
     with pytest.raises(AuroraError, match="not valid YAML"):

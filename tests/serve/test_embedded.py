@@ -230,6 +230,14 @@ def test_closing_a_stream_frees_its_slot_for_the_next(
     assert engine.stats().waiting == 0
 
 
+def test_who_comes_while_slots_are_free_is_not_refused_for_a_full_queue(
+    start_engine: Start, tiny_llama: Path
+) -> None:
+    engine = start_engine(tiny_llama, Limits(slots=4, queue=0))
+    requests = [ask(engine, "The dog", max_new_tokens=3) for _ in range(4)]
+    assert [len(answer) for answer in asyncio.run(gather(engine, requests))] == [3] * 4
+
+
 def test_the_answer_ends_where_the_model_is_full(start_engine: Start, tiny_llama: Path) -> None:
     engine = start_engine(tiny_llama)
     request = ask(engine, "The", max_new_tokens=10_000, temperature=1.0, seed=2, stop=())

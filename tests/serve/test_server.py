@@ -13,21 +13,21 @@ from openai import APIError, OpenAI
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
 from aurora_release.serve.keys import one
-from aurora_release.serve.server import check_address, check_template, listen, serve
+from aurora_release.serve.server import check_address, check_folder, listen, serve
 
 
 def test_a_port_in_use_is_named_before_the_model_is_read(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(AuroraError, match=rf"Port {port} .* in use.*--port {port + 1}"):
-            serve(tmp_path / "no-model", port=port)
+            serve(tmp_path, port=port)
 
 
 def test_an_audit_log_that_cannot_be_written_is_named_before_the_model_is_read(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(AuroraError, match="missing/log cannot be written as an audit log"):
-        serve(tmp_path / "no-model", port=0, audit_log=tmp_path / "missing" / "log")
+        serve(tmp_path, port=0, audit_log=tmp_path / "missing" / "log")
 
 
 def test_what_takes_a_while_is_said_first(
@@ -35,9 +35,14 @@ def test_what_takes_a_while_is_said_first(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
     caplog.set_level(logging.INFO, "aurora_release")
+    with pytest.raises(AuroraError, match=r"has no config\.json"):
+        serve(tmp_path, port=0)
+    assert f"Reading {tmp_path}" in caplog.messages
+
+
+def test_a_folder_that_is_none_is_named_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(AuroraError, match="no-model is not a folder"):
         serve(tmp_path / "no-model", port=0)
-    assert f"Reading {tmp_path / 'no-model'}" in caplog.messages
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("198.51.100.1", 80)])
@@ -64,12 +69,12 @@ def test_another_template_than_the_evidence_names_is_an_error(
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_llama, folder)
-    check_template(folder)
+    check_folder(folder)
     evidence.write(folder, evidence.statement(evidence.digests(folder), {"measured": {}}))
-    check_template(folder)
+    check_folder(folder)
     (folder / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
     with pytest.raises(AuroraError, match="not the chat template"):
-        check_template(folder)
+        check_folder(folder)
 
 
 SERVE = """

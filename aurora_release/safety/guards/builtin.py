@@ -39,7 +39,7 @@ class BuiltIn:
         """
         from aurora_release.safety.classifier import Classifier
 
-        return cls(Classifier.load(beside / policy.head), policy)
+        return cls(Classifier.load(policy.head_file(beside)), policy)
 
     def judge(self, subject: Subject, direction: Direction) -> Judgement:
         """Return the judgement, with the threshold that is in force."""

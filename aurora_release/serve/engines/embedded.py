@@ -141,7 +141,8 @@ class EmbeddedEngine:
         with self._wake:
             if (why := self.refusal()) is not None:
                 raise why
-            if len(self._waiting) >= self._limits.queue:
+            # who has just come waits too, for a moment, though a slot be free
+            if len(self._running) + len(self._waiting) >= self._limits.slots + self._limits.queue:
                 raise Overloaded(f"{len(self._waiting)} requests are waiting already.")
             self._waiting.append(job)
             self._wake.notify()
