@@ -205,6 +205,9 @@ def verify(reference: str, key: Path | None = None, as_json: bool = False) -> No
         if as_json:
             said = parse.shown_line(" ".join(finding.sentence for finding in failed))
         raise AuroraError(f"{folder} does not verify: {said}{where}")
+    if not as_json:
+        signed = report.checks[-1].passed
+        typer.echo(f"{folder} verifies{'.' if signed else '; who made it was not checked.'}")
 
 
 def diff(before: str, after: str, as_json: bool) -> str:

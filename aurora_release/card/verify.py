@@ -149,7 +149,8 @@ def _signature(folder: Path, found: Mapping[str, str], key: Path | None) -> Chec
             return Check("signature", False, f"{sign.FILE} is missing: nobody signed this release.")
         return Check("signature", None, "Unsigned: who made this release is not known.")
     if key and find_spec("model_signing") is None:
-        return Check("signature", False, str(missing_extra("model_signing", "sign")))
+        why = missing_extra("model_signing", "sign")
+        return Check("signature", False, f"Could not be checked. {why}")
     try:
         signer = sign.signer(folder)
         listed = {sums.FILE: evidence.sha256_file(folder / sums.FILE)}

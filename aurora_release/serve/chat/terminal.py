@@ -26,7 +26,7 @@ HELP = (
 /seed N        the seed of the answers that follow; without N, a new one for each
 /save FILE     write the conversation as JSON
 /help          this
-Ctrl-C stops an answer, Ctrl-D ends. A line that ends in \ goes on in the next one;
+Ctrl-C stops an answer, Ctrl-D or /exit ends. A line that ends in \ goes on in the next one;
 lines between two lines of """
     + '""" are one message.'
 )
@@ -119,6 +119,8 @@ class Terminal:
     def _obey(self, command: str, rest: str) -> None:
         """Do what a line that begins with / says."""
         rest = rest.strip()
+        if command in ("/exit", "/quit"):
+            raise EOFError
         known: dict[str, Callable[[str], str | None]] = {
             "/system": self._set_system,
             "/retry": self._retry,
