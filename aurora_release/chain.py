@@ -54,12 +54,13 @@ def run(
 
 def _next(release: Path) -> str:
     """Return where a release lies and what is usually done with it."""
+    key = "" if Path("release.key").exists() else "aurora keys new release.key; "
     return (
         f"\nRelease        {release}   (its card: {release / 'README.md'})\n"
         f"Check it       aurora verify {release}\n"
         f"Chat with it   aurora serve {release}   then open http://127.0.0.1:8000/chat\n"
-        f"Publish it     aurora keys new release.key; aurora sign {release} --key release.key; "
-        "aurora publish --help\n"
+        f"Sign it        {key}aurora sign {release} --key release.key\n"
+        f"Publish it     aurora publish {release} --to org/name --dry-run\n"
     )
 
 

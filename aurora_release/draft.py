@@ -158,14 +158,19 @@ def _text(language: str, answers: Answers, folder: Path) -> dict[str, str]:
     """Return a source of text: the answer's, or the one that ships."""
     path, ours = answers.texts.get(language), shipped_text(language)
     if path is None and ours:
-        return {"language": language, "license": ours.license, "path": ours.path}
+        return {
+            "language": language, "license": ours.license, "path": ours.path,
+            "origin": ours.origin or "",
+        }  # fmt: skip
     if path is None:
         raise AuroraError(
             f"No text ships for {language}: say where yours lies, --text {language}=PATH."
         )
     check_text(path)
     placed = path if path.startswith((HUB, "shipped:")) else _place(path, folder)
-    return {"language": language, "license": answers.licenses[language], "path": placed}
+    return {
+        "language": language, "license": answers.licenses[language], "path": placed, "origin": "",
+    }  # fmt: skip
 
 
 def check_text(path: str) -> None:

@@ -121,10 +121,13 @@ def _do(stage: Stage, job: Job, final: Path, key: dict[str, Any]) -> None:
         _make(stage, job, key)
     # before the rename: after it nothing comes that could fail and leave this behind
     (job.folder / _KEY).unlink(missing_ok=True)
+    signed = (final / evidence.SIGNATURE).exists()
     if final.exists():
         shutil.rmtree(final)
     atomic.publish_folder(job.folder, final)
     log.info("%-14s done in %.0f s", stage.name, time.time() - began)
+    if signed:
+        log.warning("%-14s its signature was of what lay there before: sign it again", stage.name)
 
 
 def _make(stage: Stage, job: Job, key: dict[str, Any]) -> None:

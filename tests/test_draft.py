@@ -45,6 +45,7 @@ def test_options_are_answers(tmp_path: Path, tiny_llama: Path) -> None:
     assert (sources["no"].language, sources["no"].license) == ("no", "CC0-1.0")
     assert (beside / sources["no"].path).resolve() == tmp_path / "norsk"
     assert {"en", "code", "hi", "safety-en", "safety-hi"} < set(sources)
+    assert "LibreOffice" in str(sources["en"].origin) and sources["no"].origin is None
     assert found.train.hardware == ("h100:8",)
     assert found.train.global_batch % 8 == 0
     assert [variant.method for variant in found.quantize] == ["gptq"]

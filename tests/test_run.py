@@ -1,5 +1,6 @@
 """Stages are done once, atomically, and again only when something that decides them changed."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -183,3 +184,13 @@ def test_finished_work_that_could_not_be_put_in_its_place_is_not_done_again(tmp_
 def test_a_result_that_this_version_would_not_write_is_made_again(tmp_path: Path) -> None:
     _run([_stage("a"), _stage("b")], tmp_path)
     assert _run([_stage("a"), _stage("b", stands=lambda folder: False)], tmp_path) == ["b"]
+
+
+def test_a_signature_that_goes_with_what_was_signed_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
+    _run([_stage("a")], tmp_path)
+    (tmp_path / "a" / evidence.SIGNATURE).write_text("signed", encoding="utf-8")
+    _run([_stage("a", decides=2)], tmp_path)
+    assert "its signature was of what lay there before: sign it again" in caplog.text

@@ -146,7 +146,8 @@ def _signature(folder: Path, found: Mapping[str, str], key: Path | None) -> Chec
     """Check the signature as far as it can be: without the key, only what it was made over."""
     if not (folder / sign.FILE).exists():
         if key:
-            return Check("signature", False, f"{sign.FILE} is missing: nobody signed this release.")
+            why = "nobody signed this release, or it was built again since; `aurora sign` signs it."
+            return Check("signature", False, f"{sign.FILE} is missing: {why}")
         return Check("signature", None, "Unsigned: who made this release is not known.")
     if key and find_spec("model_signing") is None:
         why = missing_extra("model_signing", "sign")

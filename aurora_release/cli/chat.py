@@ -8,7 +8,8 @@ import typer
 
 def chat(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL|URL", help="A model folder, or an OpenAI-style server.")
+        str,
+        typer.Argument(metavar="MODEL|URL", help="A model folder, a Hub id, or an OpenAI server."),
     ],
     system: Annotated[str, typer.Option(help="The system prompt.")] = "",
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0: the likeliest.")] = 0.7,

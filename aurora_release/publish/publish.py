@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from aurora_release import evidence
-from aurora_release.card import chain, sums
+from aurora_release.card import chain, sign, sums
 from aurora_release.errors import AuroraError
 from aurora_release.publish import copy, repository
 from aurora_release.publish.checks import refusals
@@ -68,7 +68,10 @@ def plan(folder: Path, target: Target, files: list[str]) -> str:
         where = f"in one commit to {target.to} ({visible}), tagged {target.tag or tag(folder)}"
     licence = chain.read(folder).recipe.model.license
     total = f"{len(files)} files, {sum(sizes.values()):,} bytes, under {licence}, {where}."
-    return "\n".join([*lines, total, "A dry run: nothing was sent."])
+    signed = "It is not signed: `aurora sign` does that."
+    if evidence.SIGNATURE in files:
+        signed = f"It is signed, as it says with the key {sign.signer(folder)[:12]}."
+    return "\n".join([*lines, total, signed, "A dry run: nothing was sent."])
 
 
 def tag(folder: Path) -> str:

@@ -105,6 +105,8 @@ def _prepare(api: "HfApi", release: Release, name: str, private: bool) -> tuple[
     if private and not info.private:
         raise AuroraError(f"{name} is public, and you asked for a private one: name another.")
     there = set(api.list_repo_files(name, revision=info.sha)) - {*_HUBS_OWN}
+    if evidence.SIGNATURE in there and evidence.SIGNATURE not in release.files:
+        log.warning("%s holds a signed release, and this one is not signed.", name)
     foreign = sorted(there - {*release.files})
     if foreign and sums.FILE not in there:
         raise AuroraError(

@@ -115,6 +115,7 @@ def test_planted_secrets_and_personal_paths_are_named(
 
 def test_a_dry_run_names_files_and_target_and_asks_nobody(hub: StandIn, released: Path) -> None:
     said = publish(released, Target("org/small", private=True), dry_run=True)
+    assert "It is not signed: `aurora sign` does that." in said
     assert "nf4/model.safetensors" in said
     assert f"under Apache-2.0, in one commit to org/small (private), tagged {tag(released)}" in said
     assert hub.calls == []

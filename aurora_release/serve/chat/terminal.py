@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aurora_release import atomic, download
 from aurora_release.errors import AuroraError
-from aurora_release.serve.chat.notes import note
+from aurora_release.serve.chat.notes import Note, note
 from aurora_release.serve.chat.remote import RemoteTalker
 from aurora_release.serve.chat.talk import LocalTalker, Progress, Sampling, Talker
 from aurora_release.serve.prompts import Message
@@ -93,7 +93,7 @@ class Terminal:
             raise AuroraError(f"No answer: {now.error}")
         found = note(now, "en")
         if found.alarming:
-            self._aside.print("\n".join((found.title, *found.lines)))
+            self._aside.print(_alarm(found))
 
     def talk(self) -> None:
         """Read, answer and obey until the input ends."""
@@ -204,7 +204,7 @@ class Terminal:
             return
         found = note(now, "en")
         if found.alarming:
-            self._aside.print("\n".join((found.title, *found.lines)), style="bold red")
+            self._aside.print(_alarm(found), style="bold red")
         else:
             self._aside.print(found.title, style="dim")
 
@@ -216,6 +216,11 @@ class Terminal:
                 turns.append(Message("user", exchange.question))
                 turns.append(Message("assistant", exchange.answer.text))
         return turns
+
+
+def _alarm(found: Note) -> str:
+    """Return a note as lines, without those that its title has said."""
+    return "\n".join((found.title, *(line for line in found.lines if line not in found.title)))
 
 
 def _read() -> str:
