@@ -150,8 +150,8 @@ def _signature(folder: Path, found: Mapping[str, str], key: Path | None) -> Chec
             return Check("signature", False, f"{sign.FILE} is missing: {why}")
         return Check("signature", None, "Unsigned: who made this release is not known.")
     if key and find_spec("model_signing") is None:
-        why = missing_extra("model_signing", "sign")
-        return Check("signature", False, f"Could not be checked. {why}")
+        missing = missing_extra("model_signing", "sign")
+        return Check("signature", False, f"Could not be checked. {missing}")
     try:
         signer = sign.signer(folder)
         listed = {sums.FILE: evidence.sha256_file(folder / sums.FILE)}
