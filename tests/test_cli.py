@@ -196,5 +196,5 @@ def test_ctrl_c_ends_with_130_and_says_what_is_kept(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on with a run from its last stage" in said
+    assert "stopped. The same command goes on where it was." in said
     assert "Traceback" not in said

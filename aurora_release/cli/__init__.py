@@ -61,6 +61,10 @@ def _options(
     log.configure(verbose)
 
 
+_GO_ON = [[verb] for verb in ("run", "train", "tune", "demo", "data")]
+"""Commands that do not begin anew."""
+
+
 def main() -> None:
     """Run the command; a mistake a person can mend is one message and exit code 2."""
     try:
@@ -68,7 +72,8 @@ def main() -> None:
     except SystemExit as end:
         # typer makes one of Ctrl-C, and says nothing
         if end.code == Interrupted.exit_code:
-            _fail("stopped; the same command goes on with a run from its last stage.", end.code)
+            again = " The same command goes on where it was." if sys.argv[1:2] in _GO_ON else ""
+            _fail(f"stopped.{again}", end.code)
         raise
     except AuroraError as error:
         _fail(str(error), error.exit_code)

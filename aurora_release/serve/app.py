@@ -121,6 +121,11 @@ def _add_errors(app: "FastAPI") -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
+        kind = request.headers.get("content-type", "")
+        if request.method == "POST" and not kind.startswith("application/json"):
+            # pages of other origins may post all but JSON without asking first
+            said = "The body must be JSON, and be sent with `Content-Type: application/json`."
+            return response(request.url.path, ApiError("invalid", said))
         return response(request.url.path, of_validation(error.errors()))
 
     @app.exception_handler(HTTPException)

@@ -104,8 +104,11 @@ def response(path: str, error: ApiError, status: int | None = None) -> Response:
 
 
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
-    """Return what a client is told about a body that does not fit its schema (the first fault)."""
-    first = errors[0]
+    """Return what a client is told about a body that does not fit its schema (one fault).
+
+    A name that is misspelt says more than the one that is missing for it.
+    """
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     place = [str(part) for part in first["loc"][1:]]
     if first["type"] == "json_invalid":
         return ApiError("invalid", f"The body is not valid JSON: {first['ctx']['error']}.")

@@ -207,6 +207,8 @@ def check_folder(folder: Path) -> None:
     path = folder / _TEMPLATE
     if known is None or (path.is_file() and evidence.sha256_file(path) == known):
         return
+    if not path.is_file():
+        raise AuroraError(f"{path} is missing, which {evidence.FILE} names: copy the whole folder.")
     raise AuroraError(
         f"{path} is not the chat template that the model was trained and evaluated with "
         f"({evidence.FILE} names SHA-256 {known[:12]}…). Restore it, or make the folder again."

@@ -199,3 +199,15 @@ def test_a_failing_guard_lets_nothing_out(start_server, caplog):
     with OpenAI(base_url=f"{url}/v1", api_key="none") as client:
         choice = client.chat.completions.create(model="x", messages=MESSAGES).choices[0]
     assert (choice.message.content, choice.finish_reason) == ("refused", "content_filter")
+
+
+def test_a_body_without_its_content_type_is_told_so(server):
+    for path in ("/v1/chat/completions", "/generate"):
+        found = httpx.post(f"{server}{path}", content=b'{"inputs": "The"}')
+        assert found.status_code in (400, 422)
+        assert "Content-Type: application/json" in found.text
+
+
+def test_a_misspelt_name_is_named_before_the_one_that_is_missing(server):
+    found = httpx.post(f"{server}/v1/chat/completions", json={"model": "x", "mesages": []})
+    assert found.json()["error"]["message"] == "Unrecognized request argument supplied: mesages"
