@@ -39,13 +39,11 @@ def test_the_page_names_areas_actions_labels_and_help() -> None:
 def test_thresholds_are_the_fitted_ones_until_the_policy_says_otherwise(tmp_path: Path) -> None:
     fitted = load_heads(DEFAULT.parent / "head.safetensors")["input"].thresholds
     assert facts(DEFAULT)["thresholds"]["input"] == fitted
-    head = tmp_path / "head.safetensors"
-    head.write_bytes((DEFAULT.parent / "head.safetensors").read_bytes())
     path = written(tmp_path, thresholds={"input": {"fi": 0.25}})
     assert facts(path)["thresholds"]["input"] == fitted | {"fi": 0.25}
     assert "0.2500" in page(facts(path))
-    head.unlink()
-    with pytest.raises(AuroraError, match="no fitted classifier head"):
+    path = written(tmp_path, head="mine.safetensors")
+    with pytest.raises(AuroraError, match=r"mine\.safetensors is missing: `head` of the policy"):
         facts(path)
 
 
