@@ -171,6 +171,8 @@ def _prepare(stage: Stage, partial: Path, key: dict[str, Any]) -> None:
         log.info("%-14s continues where it stopped", stage.name)
         return
     if partial.exists():
+        if stage.resumes and left.is_file():
+            log.info("%-14s begins anew: what was left unfinished is of another recipe", stage.name)
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     atomic.write_bytes(left, content)

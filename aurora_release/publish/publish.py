@@ -49,14 +49,14 @@ def publish(folder: Path, target: Target, key: Path | None = None, dry_run: bool
             "publish it again."
         )
     if dry_run:
-        return plan(folder, target, sorted(files))
+        return plan(folder, target, sorted(files), key)
     if target.to.startswith(_FILE):
         return copy.send(folder, files, path(target.to), key)
     release = repository.Release(folder, files, target.tag or tag(folder))
     return repository.send(release, target.to, target.private, target.collection, key)
 
 
-def plan(folder: Path, target: Target, files: list[str]) -> str:
+def plan(folder: Path, target: Target, files: list[str], key: Path | None = None) -> str:
     """Return what would be sent, as text; nothing is asked of the target."""
     sizes = {name: (folder / name).stat().st_size for name in files}
     lines = [f"{size:>14,}  {name}" for name, size in sizes.items()]
@@ -70,7 +70,10 @@ def plan(folder: Path, target: Target, files: list[str]) -> str:
     total = f"{len(files)} files, {sum(sizes.values()):,} bytes, under {licence}, {where}."
     signed = "It is not signed: `aurora sign` does that."
     if evidence.SIGNATURE in files:
-        signed = f"It is signed, as it says with the key {sign.signer(folder)[:12]}."
+        signer = sign.signer(folder)[:12]
+        signed = f"It is signed, as it says with the key {signer}: --key checks that."
+        if key:
+            signed = f"It is signed with {key} ({signer})."
     return "\n".join([*lines, total, signed, "A dry run: nothing was sent."])
 
 
