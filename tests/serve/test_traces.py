@@ -160,9 +160,10 @@ def test_a_server_behind_goes_on_with_the_trace(collector, tiny_llama, tmp_path)
 
 
 def test_a_client_that_leaves_ends_its_spans(collector, tiny_llama):
-    engine = make_engine(tiny_llama)
+    # so long that it cannot end before the client has left
+    engine = make_engine(tiny_llama, length=10_000)
     with traced(engine) as url:
-        body = {"prompt": "The", "max_tokens": 200, "stream": True, "n": 2}
+        body = {"prompt": "The", "max_tokens": 9_000, "stream": True, "n": 2}
         with httpx.stream("POST", f"{url}/v1/completions", json=body, headers=KEY) as reply:
             next(reply.iter_lines())
         until(lambda: not engine.stats().active)
