@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from aurora_release.cli import app
+from aurora_release.cli import _verbose_first, app
 from aurora_release.errors import EXIT_CODES
 from aurora_release.evidence import sha256_file
 from aurora_release.shipped import shipped, shipped_names
@@ -198,3 +198,10 @@ def test_ctrl_c_ends_with_130_and_says_what_is_kept(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "stopped. The same command goes on where it was." in said
     assert "Traceback" not in said
+
+
+def test_verbose_may_stand_anywhere_before_what_another_program_reads() -> None:
+    assert aurora("recipes", "-v").returncode == 0
+    assert aurora("-v", "recipes").returncode == 0
+    assert _verbose_first(["serve", "m", "-v", "--", "-v"]) == ["-v", "serve", "m", "--", "-v"]
+    assert _verbose_first(["run", "demo"]) == ["run", "demo"]

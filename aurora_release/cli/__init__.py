@@ -61,6 +61,13 @@ def _options(
     log.configure(verbose)
 
 
+def _verbose_first(words: list[str]) -> list[str]:
+    """Return the words of a command with `-v`, an option of aurora itself, where typer reads it."""
+    end = words.index("--") if "--" in words else len(words)
+    own = [word for word in words[:end] if word in ("-v", "--verbose")]
+    return [*own[:1], *(word for word in words[:end] if word not in own), *words[end:]]
+
+
 _GO_ON = [[verb] for verb in ("run", "train", "tune", "demo", "data")]
 """Commands that do not begin anew."""
 
@@ -68,7 +75,7 @@ _GO_ON = [[verb] for verb in ("run", "train", "tune", "demo", "data")]
 def main() -> None:
     """Run the command; a mistake a person can mend is one message and exit code 2."""
     try:
-        app()
+        app(_verbose_first(sys.argv[1:]))
     except SystemExit as end:
         # typer makes one of Ctrl-C, and says nothing
         if end.code == Interrupted.exit_code:
