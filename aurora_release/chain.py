@@ -47,15 +47,13 @@ def run(
             log.warning("%s", sentence)
     run_stages(recipe, beside, stages, folder, frozenset(redo))
     typer.echo(results(stages, folder, as_json))
-    if stages[-1].name == "release" and not as_json:
-        typer.echo(_next(folder / "release"))
     return folder
 
 
-def _next(release: Path) -> str:
-    """Return where a release lies and what is usually done with it."""
+def offer(release: Path) -> None:
+    """Print where a release lies and what is usually done with it."""
     key = "" if Path("release.key").exists() else "aurora keys new release.key; "
-    return (
+    typer.echo(
         f"\nRelease        {release}   (its card: {release / 'README.md'})\n"
         f"Check it       aurora verify {release}\n"
         f"Chat with it   aurora serve {release}   then open http://127.0.0.1:8000/chat\n"
@@ -173,7 +171,7 @@ def demo(runs: Path) -> None:
     folder = run("demo", runs=runs) / "release"
     verify(str(folder))
     tour(folder)
-    typer.echo(_next(folder))
+    offer(folder)
 
 
 def verify(reference: str, key: Path | None = None, as_json: bool = False) -> None:

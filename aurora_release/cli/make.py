@@ -34,7 +34,10 @@ def run(
     """Make every stage of RECIPE true, from the base model to the release."""
     from aurora_release import chain
 
-    chain.run(recipe, tuple(overrides or ()), runs, until, tuple(redo or ()), dry_run, as_json)
+    again = tuple(redo or ())
+    made = chain.run(recipe, tuple(overrides or ()), runs, until, again, dry_run, as_json)
+    if until in (None, "release") and not (dry_run or as_json):
+        chain.offer(made / "release")
 
 
 def train(
