@@ -29,7 +29,7 @@ def _as_aurora(act: Callable[[Path], object]) -> Callable[[Path], None]:
     def ended(folder: Path) -> None:
         from aurora_release import cli
 
-        cli.app = lambda: act(folder)  # type: ignore[assignment]
+        cli.app = lambda _words: act(folder)  # type: ignore[assignment]
         cli.main()
 
     return ended
