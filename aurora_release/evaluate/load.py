@@ -61,13 +61,13 @@ def load(folder: Path, exact: bool = False, unpacked: bool = False) -> LoadedMod
     Raises:
         AuroraError: the folder is missing, incomplete or unreadable, or a package is not installed.
     """
-    method = _method(folder)
-    for package in _NEEDS.get(method or "", ()):
+    quantized = method(folder)
+    for package in _NEEDS.get(quantized or "", ()):
         if importlib.util.find_spec(package) is None:
             raise missing_extra(package, "quantize")
     with _readable_errors(folder):
         tokenizer = load_tokenizer(folder)
-        model = _model(folder, method, exact)
+        model = _model(folder, quantized, exact)
     for layer in model.modules() if unpacked else ():
         if hasattr(layer, "_cache_enabled"):
             layer._cache_enabled = True
@@ -75,8 +75,12 @@ def load(folder: Path, exact: bool = False, unpacked: bool = False) -> LoadedMod
     return LoadedModel(model, tokenizer, sha256(template.encode()) if template else None)
 
 
-def _method(folder: Path) -> str | None:
-    """Return how the weights in `folder` are quantized; None where they are not."""
+def method(folder: Path) -> str | None:
+    """Return how the weights in `folder` are quantized; None where they are not.
+
+    Raises:
+        AuroraError: it is no model folder.
+    """
     if not folder.is_dir():
         raise AuroraError(f"{folder} is not a folder: name a model folder.")
     if (folder / GGUF).is_file():
@@ -94,7 +98,7 @@ def _method(folder: Path) -> str | None:
         )
     try:
         content = parse.json_text(config.read_bytes())
-        method = (content.get("quantization_config") or {}).get("quant_method")
+        found = (content.get("quantization_config") or {}).get("quant_method")
     except ValueError as error:
         raise AuroraError(f"{config} is not valid JSON ({error}): fetch the file again.") from None
     except AttributeError:
@@ -102,7 +106,7 @@ def _method(folder: Path) -> str | None:
             f"{config} is no configuration of a model: an object is expected, and an object under "
             "quantization_config. Fetch the file again."
         ) from None
-    return str(method) if method else None
+    return str(found) if found else None
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":

@@ -57,6 +57,7 @@ class Guard:
         """
         from aurora_release.safety.guards.load import load_guards
 
+        logger.info("Reading the policy %s", policy_path)
         policy = load(policy_path)
         return cls(policy, load_guards(policy, policy_path.parent))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from aurora_release import parse
-from aurora_release.errors import AuroraError
+from aurora_release.errors import AuroraError, meant
 from aurora_release.evidence import sha256
 from aurora_release.safety.taxonomy import (
     AREAS,
@@ -26,6 +26,9 @@ from aurora_release.safety.taxonomy import (
     GuardKind,
 )
 from aurora_release.shipped import shipped
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Text = Annotated[str, Field(pattern=r"\S")]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -244,12 +247,21 @@ def load(path: Path) -> Policy:
     try:
         policy = Policy.model_validate_json(parse.as_json(content))
     except ValidationError as error:
-        said = parse.sentences(error, "policy")
+        said = parse.sentences(error, "policy", _slip)
         raise AuroraError(f"{path} is not a valid policy:\n{said}") from None
     except ValueError as error:
         raise AuroraError(f"{path} is not a valid policy: {error}.") from None
     policy._read_from = text.encode()
     return policy
+
+
+def _slip(mistake: "ErrorDetails") -> str | None:
+    """Return what is said of an unknown key that is close to a known one, else None."""
+    if mistake["type"] != "extra_forbidden":
+        return None
+    key = str(mistake["loc"][-1])
+    known = {name for part in Part.__subclasses__() for name in part.model_fields} - {key}
+    return "there is no such key" + meant(key, sorted(known), "; did you mean")
 
 
 def _exactly(where: str, found: Iterable[str], expected: Iterable[str]) -> None:

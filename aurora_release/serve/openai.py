@@ -154,8 +154,12 @@ class OpenAIRoutes:
         self, asked: CompletionRequest | ChatRequest, prompt: Prompt, limit: int | None
     ) -> Ask:
         """Return what is asked of one prompt."""
-        room = prompts.room(self._engine, prompt, limit, "max_tokens")
-        top = asked.logprobs if isinstance(asked, CompletionRequest) else asked.top_logprobs
+        if isinstance(asked, CompletionRequest):
+            given, named, top = "prompt", "max_tokens", asked.logprobs
+        else:
+            named = "max_completion_tokens" if asked.max_completion_tokens else "max_tokens"
+            given, top = "messages", asked.top_logprobs
+        room = prompts.room(self._engine, prompt, limit, named, given)
         request = openai_asks.sampling(asked, self._engine.facts)
         request = replace(request, prompt=prompt.ids, max_new_tokens=room, top_logprobs=top or 0)
         return Ask(request, prompt.judged)

@@ -137,16 +137,19 @@ def _refuse_control_tokens(engine: Engine, texts: Sequence[str]) -> None:
             )
 
 
-def room(engine: Engine, prompt: Prompt, wanted: int | None, param: str) -> int:
-    """Return how many tokens may be generated: `wanted`, or all that fit where none are named."""
+def room(engine: Engine, prompt: Prompt, wanted: int | None, param: str, given: str) -> int:
+    """Return how many tokens may be generated: `wanted`, or all that fit where none are named.
+
+    An error names the two fields: `param` holds what is wanted, `given` the prompt.
+    """
     free = engine.facts.max_total_tokens - len(prompt.ids)
     if wanted is None:
         return free
     if wanted > free:
         raise ApiError(
             "invalid",
-            f"`inputs` tokens + `{param}` must be <= {engine.facts.max_total_tokens}. "
-            f"Given: {len(prompt.ids)} `inputs` tokens and {wanted} `{param}`",
+            f"`{given}` tokens + `{param}` must be <= {engine.facts.max_total_tokens}. "
+            f"Given: {len(prompt.ids)} `{given}` tokens and {wanted} `{param}`",
             param,
             "context_length_exceeded",
         )

@@ -112,6 +112,8 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     place = [str(part) for part in first["loc"][1:]]
     if first["type"] == "json_invalid":
         return ApiError("invalid", f"The body is not valid JSON: {first['ctx']['error']}.")
+    if not place and first["type"] in _NO_OBJECT:
+        return ApiError("invalid", "The body must be a JSON object.")
     if place[:1] == ["parameters"]:
         place = place[1:]
     param = place[0] if place else None
@@ -122,6 +124,10 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     said = f" (it is {value!r})" if isinstance(value, (int, float)) else ""
     message = f"{reason}{said}" if param is None else f"`{param}`: {reason}{said}"
     return ApiError("invalid", message, param)
+
+
+_NO_OBJECT = ("missing", "dict_type", "model_type", "model_attributes_type")
+"""What pydantic calls a body that is none, or a list, a text or a number."""
 
 
 def event(data: Any, space: str = " ") -> str:

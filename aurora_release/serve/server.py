@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
+from aurora_release.safety.taxonomy import CATEGORIES
 from aurora_release.serve import traces
 from aurora_release.serve.audit import AuditLog
-from aurora_release.serve.engines.choose import Choice, open_engine
+from aurora_release.serve.engines.choose import Choice, check, open_engine
 from aurora_release.serve.engines.embedded import Limits
 from aurora_release.serve.keys import ApiKeys
 from aurora_release.serve.settings import Settings
@@ -74,9 +75,9 @@ def serve(
         from aurora_release.safety.guard import Guard
         from aurora_release.serve.app import create_app
 
-        policy = policy or shipped("serve/policies/default.yaml")
-        logger.info("Reading the policy %s", policy)
-        guard = Guard.load(policy)
+        for each in (folder, *also):
+            check(each, choice or Choice())
+        guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
         audit = None if audit_log is None else AuditLog(audit_log, guard.policy.digest)
         engine, *others = (_open(each, choice, limits) for each in (folder, *also))
         shown = f"[{host}]" if ":" in host else host
@@ -117,7 +118,7 @@ def _format(dtype: str) -> str:
 
 
 def announce(policy: "Policy") -> None:
-    """Say in the log what the filter does to answers, loudly where it does little."""
+    """Say in the log what the filter does, loudly where it does little."""
     mode = policy.stream.mode
     said = {
         "off": "the filter of answers is OFF: what the model says leaves unjudged",
@@ -127,6 +128,9 @@ def announce(policy: "Policy") -> None:
     }
     level = logging.WARNING if mode in ("off", "flag") else logging.INFO
     logger.log(level, "Policy %s (%.12s): %s.", policy.name, policy.digest, said[mode])
+    passing = [name for name in CATEGORIES if policy.action(name, "input") != "block"]
+    if passing:
+        logger.warning("Harmful prompts are LET THROUGH in: %s.", ", ".join(passing))
     if not policy.fail_closed:
         logger.warning("fail_closed is false: what could NOT BE JUDGED leaves, flagged.")
 

@@ -160,7 +160,7 @@ class TGIRoutes:
         return GenerationRequest(
             prompt=prompt.ids,
             max_new_tokens=prompts.room(
-                self._engine, prompt, wanted.max_new_tokens, "max_new_tokens"
+                self._engine, prompt, wanted.max_new_tokens, "max_new_tokens", "inputs"
             ),
             temperature=(wanted.temperature or 1.0) if wanted.sampling else 0.0,
             top_p=wanted.top_p or 1.0,

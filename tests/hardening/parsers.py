@@ -189,9 +189,9 @@ def _requests(path: Path) -> object:
 
 
 def _model_config(path: Path) -> object:
-    from aurora_release.evaluate.load import _method
+    from aurora_release.evaluate.load import method
 
-    return _method(path.parent)
+    return method(path.parent)
 
 
 def _weights(path: Path) -> object:

@@ -85,6 +85,8 @@ def test_a_notice_is_in_the_language_of_the_text(policy: Policy) -> None:
         ("stream.min_characters", 300, "min_characters, 300, is above max_characters, 160"),
         ("help", {"en": "Call."}, "help: fi, hi, ja, vi is missing"),
         ("fail_open", True, "fail_open: there is no such key"),
+        ("threshold", {"output": {"fi": 0.3}}, "no such key; did you mean thresholds"),
+        ("stream.time_out", 3, "no such key; did you mean timeout_seconds"),
         ("guards", [], "guards: .*at least 1"),
         ("guards", [{"kind": "gpt"}], "guards.0.kind: .*'classifier', 'llama-guard'.*'gpt'"),
         ("guards", [{"kind": "classifier", "folder": "m"}], "guards.0: folder is for guard models"),
@@ -121,7 +123,7 @@ def test_each_mistake_has_its_line(tmp_path: Path) -> None:
     assert str(raised.value) == (
         f"{path} is not a valid policy:\n"
         "  stream: min_characters, 300, is above max_characters, 160\n"
-        "  fail_open: there is no such key"
+        "  fail_open: there is no such key; did you mean fail_closed?"
     )
 
 

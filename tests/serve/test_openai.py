@@ -153,6 +153,7 @@ def test_what_the_filter_blocks_never_leaves(start_server, slots_are_freed):
         ({"logit_bias": {"x": 1}}, "logit_bias", "pattern"),
         ({"messages": [{"role": "user"}]}, "messages", "without content"),
         ({"messages": [{"role": "tool", "content": "1"}]}, "messages", "tool_call_id"),
+        ({"max_tokens": 999}, "max_tokens", "`messages` tokens + `max_tokens` must be <= 256"),
         ({"top_logprobs": 2}, "top_logprobs", "needs `logprobs`"),
         ({"colour": 1}, "colour", "Unrecognized request argument"),
         ({"messages": []}, "messages", "at least 1 item"),
@@ -179,7 +180,8 @@ def test_the_client_raises_its_own_error_for_a_negative_length(client):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"{", "not valid JSON"), (b"[]", "dictionary"), (b"", "required")]
+    ("content", "reason"),
+    [(b"{", "not valid JSON"), (b"[]", "be a JSON object"), (b"", "be a JSON object")],
 )
 def test_bad_bodies_get_openais_error(server, content, reason):
     headers = {"content-type": "application/json"}

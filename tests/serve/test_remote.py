@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import logging
 import shutil
+import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -225,6 +227,16 @@ def test_without_a_server_there_is_an_error_until_one_comes(
             time.sleep(0.01)
         assert ids(collect(remote)) == [40, 41, 42, 43]
         assert remote.facts.max_total_tokens == 64  # what the server said
+
+
+def test_a_server_that_is_not_there_is_named_in_words(
+    tiny_llama: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with engine(tiny_llama, [f"http://127.0.0.1:{port}"]):
+        assert f"http://127.0.0.1:{port} is not well: it cannot be reached (" in caplog.text
 
 
 def test_without_a_server_no_prompt_is_judged(

@@ -12,8 +12,10 @@ from openai import APIError, OpenAI
 
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
+from aurora_release.safety.policy import load
 from aurora_release.serve.keys import one
-from aurora_release.serve.server import check_address, check_folder, listen, serve
+from aurora_release.serve.server import announce, check_address, check_folder, listen, serve
+from aurora_release.shipped import shipped
 
 
 def test_a_port_in_use_is_named_before_the_model_is_read(tmp_path: Path) -> None:
@@ -26,8 +28,14 @@ def test_a_port_in_use_is_named_before_the_model_is_read(tmp_path: Path) -> None
 def test_an_audit_log_that_cannot_be_written_is_named_before_the_model_is_read(
     tmp_path: Path,
 ) -> None:
+    _look_like_a_model(tmp_path)
     with pytest.raises(AuroraError, match="missing/log cannot be written as an audit log"):
         serve(tmp_path, port=0, audit_log=tmp_path / "missing" / "log")
+
+
+def _look_like_a_model(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").touch()
 
 
 def test_what_takes_a_while_is_said_first(
@@ -35,9 +43,21 @@ def test_what_takes_a_while_is_said_first(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
     caplog.set_level(logging.INFO, "aurora_release")
-    with pytest.raises(AuroraError, match=r"has no config\.json"):
+    _look_like_a_model(tmp_path)
+    with pytest.raises(AuroraError, match=r"has no tokenizer\.json"):
         serve(tmp_path, port=0)
     assert f"Reading {tmp_path}" in caplog.messages
+    assert any(said.startswith("Reading the policy ") for said in caplog.messages)
+
+
+def test_a_folder_without_a_model_is_named_before_the_policy_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
+    caplog.set_level(logging.INFO, "aurora_release")
+    with pytest.raises(AuroraError, match=r"has no config\.json"):
+        serve(tmp_path, port=0)
+    assert not caplog.messages
 
 
 def test_a_folder_that_is_none_is_named_before_anything_is_read(tmp_path: Path) -> None:
@@ -125,3 +145,16 @@ def test_sigterm_lets_running_answers_finish_for_a_while(
         assert process.wait(60) == -signal.SIGTERM
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
+
+
+def test_what_the_policy_lets_through_is_said_loudly(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
+    own = tmp_path / "own.yaml"
+    shipped_text = shipped("serve/policies/default.yaml").read_text("utf-8")
+    own.write_text(shipped_text.replace("input: block", "input: allow", 1), "utf-8")
+    announce(load(shipped("serve/policies/default.yaml")))
+    assert "LET THROUGH" not in caplog.text
+    announce(load(own))
+    assert "Harmful prompts are LET THROUGH in: " in caplog.text

@@ -116,9 +116,9 @@ class LocalTalker:
         for first in starts:
             with suppress(ApiError):
                 prompt = prompts.of_messages(engine, [*system, *said[first:]])
-                return prompt, prompts.room(engine, prompt, wanted, "max_tokens"), first
+                return prompt, prompts.room(engine, prompt, wanted, "max_tokens", "messages"), first
         prompt = prompts.of_messages(engine, [*system, *said[starts[-1] :]])
-        return prompt, prompts.room(engine, prompt, None, "max_tokens"), starts[-1]
+        return prompt, prompts.room(engine, prompt, None, "max_tokens", "messages"), starts[-1]
 
 
 def _request(prompt: Prompt, room: int, sampling: Sampling) -> GenerationRequest:

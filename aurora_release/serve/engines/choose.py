@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aurora_release import parse
 from aurora_release.errors import AuroraError
-from aurora_release.evaluate.load import GGUF
+from aurora_release.evaluate.load import GGUF, method
 from aurora_release.node import LLAMA_CPP, node_folder
 from aurora_release.serve.engines.embedded import EmbeddedEngine, Limits, digest, name
 from aurora_release.serve.engines.protocol import Engine, ModelFacts
@@ -49,8 +49,7 @@ def open_engine(folder: Path, choice: Choice, limits: Limits | None = None) -> E
         AuroraError: options do not fit together, the folder cannot be read, or a program is missing
             or ends at once.
     """
-    kind = _kind(folder, choice)
-    _check(kind, choice)
+    kind = check(folder, choice)
     if kind == "embedded":
         return EmbeddedEngine.load(folder, limits)
     if kind in ("openai", "tgi"):
@@ -58,6 +57,19 @@ def open_engine(folder: Path, choice: Choice, limits: Limits | None = None) -> E
     if kind == "vllm":
         return _vllm(folder, choice)
     return _llama(folder, choice, limits or Limits())
+
+
+def check(folder: Path, choice: Choice) -> Kind:
+    """Return which engine it will be, before anything slow is done.
+
+    Raises:
+        AuroraError: options do not fit together, or the folder holds no model to run here.
+    """
+    kind = _kind(folder, choice)
+    _check(kind, choice)
+    if kind == "embedded":
+        method(folder)
+    return kind
 
 
 def _kind(folder: Path, choice: Choice) -> Kind:

@@ -125,7 +125,7 @@ class Replica:
         except EngineError as error:
             self._change(False, str(error))
         except _network_errors() + _MALFORMED as error:
-            self._change(False, type(error).__name__)
+            self._change(False, _plainly(error))
         else:
             self._misses = 0
             self._change(time.monotonic() >= self._rested, "it failed a moment ago")
@@ -179,11 +179,9 @@ class Replica:
                         yield heard
                         if heard.ending is not None:
                             return
-        except _network_errors() as error:
+        except _network_errors() + _MALFORMED as error:
             # what an error says may hold words of the answer, which stay out of the log
-            raise UpstreamBroken(type(error).__name__) from None
-        except _MALFORMED as error:
-            raise UpstreamBroken(f"it breaks its protocol ({type(error).__name__})") from None
+            raise UpstreamBroken(_plainly(error)) from None
         raise UpstreamBroken("its answer ended in the middle")
 
     def _change(self, well: bool, why: str) -> None:
@@ -193,9 +191,22 @@ class Replica:
             if well:
                 logger.info("%s answers.", name)
             else:
-                why = why.rstrip(".")
-                logger.warning("%s is not well: %s. It is looked at again.", name, why)
+                why = why if why.endswith((".", "?")) else f"{why}."
+                logger.warning("%s is not well: %s It is looked at again.", name, why)
         self.well, self._unseen = well, False
+
+
+def _plainly(error: Exception) -> str:
+    """Return what went wrong with a connection, without a word of what was said over it."""
+    import httpx
+
+    kind = type(error).__name__
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return f"it cannot be reached ({kind})"
+    if isinstance(error, httpx.TimeoutException):
+        return f"it says nothing ({kind})"
+    broken = isinstance(error, _network_errors()) and not isinstance(error, httpx.DecodingError)
+    return f"the connection broke ({kind})" if broken else f"it breaks its protocol ({kind})"
 
 
 def _network_errors() -> tuple[type[Exception], ...]:
