@@ -121,6 +121,7 @@ def hub_errors(what: str) -> Iterator[None]:
 
 def reason(error: BaseException) -> str:
     """Return why a call to the Hub failed, as one sentence without any header or token."""
+    from httpx2 import ConnectError
     from huggingface_hub.errors import (
         GatedRepoError,
         OfflineModeIsEnabled,
@@ -140,8 +141,10 @@ def reason(error: BaseException) -> str:
             return sentence
     if isinstance(error, RuntimeError) and error.__cause__:
         return reason(error.__cause__)
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ConnectError):
+        return f"the Hub cannot be reached ({text[:300]}): see to the connection, or HF_ENDPOINT."
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
         return f"the token may not do that (HTTP {status}): `hf auth login` with one that may."
-    text = " ".join(str(error).split()) or type(error).__name__
     return f"{text[:300].rstrip('.')}."

@@ -55,11 +55,19 @@ class Guard:
         Raises:
             AuroraError: the policy, a head, a model folder or a key file cannot be read.
         """
+        return cls.of(load(policy_path), policy_path)
+
+    @classmethod
+    def of(cls, policy: Policy, path: Path) -> "Guard":
+        """Return the guard of a policy that was read from the file `path`.
+
+        Raises:
+            AuroraError: a head, a model folder or a key file cannot be read.
+        """
         from aurora_release.safety.guards.load import load_guards
 
-        logger.info("Reading the policy %s", policy_path)
-        policy = load(policy_path)
-        return cls(policy, load_guards(policy, policy_path.parent))
+        logger.info("Reading the policy %s", path)
+        return cls(policy, load_guards(policy, path.parent))
 
     def judge(self, subject: Subject, direction: Direction) -> Verdict:
         """Return the verdict about a text, or about the last turn of a conversation.

@@ -126,7 +126,7 @@ def _add_errors(app: "FastAPI") -> None:
             # pages of other origins may post all but JSON without asking first
             said = "The body must be JSON, and be sent with `Content-Type: application/json`."
             return response(request.url.path, ApiError("invalid", said))
-        return response(request.url.path, of_validation(error.errors()))
+        return response(request.url.path, of_validation(error.errors(), error.body))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:

@@ -83,7 +83,8 @@ class Gate:
         if self._settings.keys is not None and not is_open:
             key = self._settings.keys.find(_shown(headers))
             if key is None:
-                return ApiError("unauthorized", "The API key is missing or wrong.")
+                again = " Reload the page to give another." if _is_page(scope) else ""
+                return ApiError("unauthorized", f"The API key is missing or wrong.{again}")
             caller.key, caller.usage = key.name, self._usages.of(key)
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
@@ -114,6 +115,11 @@ class Gate:
     def _too_large(self) -> ApiError:
         limit = self._settings.max_body_bytes
         return ApiError("too_large", f"The body is larger than {limit} bytes.")
+
+
+def _is_page(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.startswith("/chat/")
 
 
 def _request_id(headers: Headers) -> str:

@@ -50,8 +50,14 @@ class ApiKeys:
 
     def __init__(self, keys: Sequence[ApiKey], path: Path | None = None):
         self._keys = tuple(keys)
-        self._path = path
+        self.path = path
+        """The file they were read from, if any."""
         self._version = None if path is None else _version(path)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._keys)
 
     @property
     def have_quotas(self) -> bool:
@@ -70,15 +76,15 @@ class ApiKeys:
 
         One without a line is not broken: its last key was taken back.
         """
-        if self._path is None or (version := _version(self._path)) == self._version:
+        if self.path is None or (version := _version(self.path)) == self._version:
             return
         self._version = version
         try:
-            text = _text(self._path)
-            self._keys = _parsed(self._path, text) if _lines(text) else ()
-            logger.info("%s changed: keys accepted: %d.", self._path, len(self._keys))
+            text = _text(self.path)
+            self._keys = _parsed(self.path, text) if _lines(text) else ()
+            logger.info("%s changed: keys accepted: %d.", self.path, len(self._keys))
             if not self._keys:
-                logger.warning("%s holds no key any more: every client is refused.", self._path)
+                logger.warning("%s holds no key any more: every client is refused.", self.path)
         except AuroraError as error:
             logger.error("The API keys stay as they were: %s", error)
 
@@ -145,7 +151,7 @@ def _lines(text: str) -> list[tuple[int, str]]:
 def _parsed(path: Path, text: str) -> tuple[ApiKey, ...]:
     lines = _lines(text)
     if len(lines) == 1 and not _LINE.fullmatch(lines[0][1]):
-        return (_plain(path, lines[0][1]),)
+        return (_plain(path, *lines[0]),)
     keys = tuple(_key(f"{path}, line {number}", line) for number, line in lines)
     if not keys:
         raise AuroraError(f"{path} holds no key. Make one: aurora keys api NAME {path}")
@@ -154,11 +160,11 @@ def _parsed(path: Path, text: str) -> tuple[ApiKey, ...]:
     return keys
 
 
-def _plain(path: Path, key: str) -> ApiKey:
+def _plain(path: Path, number: int, key: str) -> ApiKey:
     if len(key) < _SHORTEST or not key.isprintable() or " " in key:
         raise AuroraError(
-            f"{path} holds no key of {_SHORTEST} or more characters on one line. Make one: "
-            f"openssl rand -hex 32 > {path}, or, named and hashed: aurora keys api NAME FILE"
+            f"{path}, line {number} is no key: `aurora keys api NAME FILE` writes NAME "
+            f"sha256:DIGEST; a key itself has {_SHORTEST} or more characters and no space."
         )
     return ApiKey("default", sha256(key.encode()).digest())
 

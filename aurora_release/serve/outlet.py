@@ -85,9 +85,9 @@ class Outlet:
         return releases
 
     def _spoken(self, verdict: Verdict) -> Verdict:
-        """Return a verdict in the language of the question, where its own is not known."""
-        known = verdict.language in LANGUAGES
-        return verdict if known else replace(verdict, language=self._language)
+        """Return a verdict in the language of the question: who asked reads what is said of it."""
+        known = self._language in LANGUAGES
+        return replace(verdict, language=self._language) if known else verdict
 
 
 class HeldTokens:

@@ -170,9 +170,10 @@ class TGIError(Shown):
 
 _WRONG: dict[int | str, str] = {
     401: "The API key is missing or wrong.",
+    408: "The body did not come in time.",
     413: "The body is too large.",
     429: "The server is busy, or a limit of the key is reached; see Retry-After.",
-    503: "The engine or the filter does not run, or fails; try again later.",
+    504: "The request took longer than this server allows.",
 }
 
 _STREAM: dict[str, Any] = {"text/event-stream": {}}
@@ -180,16 +181,20 @@ _STREAM: dict[str, Any] = {"text/event-stream": {}}
 
 def of_openai(model: Any, streams: bool = False) -> dict[int | str, dict[str, Any]]:
     """Return the responses of a route below /v1."""
-    wrong = _WRONG | {400: "The request is wrong; `param` says where.", "4XX": "A wrong address."}
+    wrong = _WRONG | {
+        400: "The request is wrong; `param` says where.",
+        503: "The engine or the filter does not run, or fails; try again later.",
+        "4XX": "A wrong address.",
+    }
     return _responses(model, streams, OpenAIError, wrong)
 
 
 def of_tgi(model: Any, streams: bool = False) -> dict[int | str, dict[str, Any]]:
     """Return the responses of a route of TGI."""
     wrong = _WRONG | {
-        400: "The body cannot be read.",
-        422: "The request is wrong.",
-        424: "The engine failed.",
+        400: "What came is no HTTP.",
+        422: "The request is wrong, or its body cannot be read.",
+        424: "The engine does not run, or fails; try again later.",
     }
     return _responses(model, streams, TGIError, wrong)
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
-from aurora_release.safety.taxonomy import CATEGORIES
-from aurora_release.serve import traces
+from aurora_release.serve import greeting, traces
 from aurora_release.serve.audit import AuditLog
 from aurora_release.serve.engines.choose import Choice, check, open_engine
 from aurora_release.serve.engines.embedded import Limits
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-    from aurora_release.safety.policy import Policy
     from aurora_release.serve.engines.protocol import Engine
 
 logger = logging.getLogger(__name__)
@@ -73,66 +71,38 @@ def serve(
         check_folder(each)
     with listen(host, port) as listener:
         from aurora_release.safety.guard import Guard
+        from aurora_release.safety.policy import load
         from aurora_release.serve.app import create_app
 
+        choice = choice or Choice()
         for each in (folder, *also):
-            check(each, choice or Choice())
-        guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
-        audit = None if audit_log is None else AuditLog(audit_log, guard.policy.digest)
+            check(each, choice)
+        policy = policy or shipped("serve/policies/default.yaml")
+        rules = load(policy)
+        audit = None if audit_log is None else AuditLog(audit_log, rules.digest)
+        guard = Guard.of(rules, policy)
         engine, *others = (_open(each, choice, limits) for each in (folder, *also))
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listener.getsockname()[1]}"
-        settings = replace(
-            settings,
-            stream=guard.policy.stream,
-            fail_closed=guard.policy.fail_closed,
-            audit_log=audit,
-        )
+        settings = replace(settings, stream=rules.stream, fail_closed=rules.fail_closed,
+                           audit_log=audit)  # fmt: skip
         app = create_app(engine, guard, settings, others)
-        app.state.begun = [partial(_greet, folder, url, engine, others, guard.policy)]
+        app.state.begun = [
+            partial(greeting.address, folder, _url(host, listener), engine, others),
+            partial(greeting.upstreams, choice, engine),
+            partial(greeting.access, settings.keys, audit_log),
+            partial(greeting.filter_of, rules),
+        ]
         run(app, listener, settings.drain_seconds)
 
 
-def _open(folder: Path, choice: Choice | None, limits: Limits | None) -> "Engine":
+def _open(folder: Path, choice: Choice, limits: Limits | None) -> "Engine":
     """Return the engine over a folder, and say first what takes a while."""
     logger.info("Reading %s", folder)
-    return open_engine(folder, choice or Choice(), limits)
+    return open_engine(folder, choice, limits)
 
 
-def _greet(
-    folder: Path, url: str, engine: "Engine", others: Sequence["Engine"], policy: "Policy"
-) -> None:
-    """Say in the log where the server is, what its models are called, and what the filter does."""
-    logger.info("Serving %s%s at %s", folder, _format(engine.facts.dtype), url)
-    logger.info("Chat page: %s/chat   OpenAI base URL: %s/v1", url, url)
-    also_by = "a request that names none" if others else "any other name"
-    logger.info("Model name: %s (%s gets it too)", engine.facts.id, also_by)
-    for other in others:
-        logger.info("Beside it: %s%s", other.facts.id, _format(other.facts.dtype))
-    announce(policy)
-
-
-def _format(dtype: str) -> str:
-    """Return the number format in brackets, where it is known: a GGUF file has several."""
-    return "" if dtype == "unknown" else f" ({dtype})"
-
-
-def announce(policy: "Policy") -> None:
-    """Say in the log what the filter does, loudly where it does little."""
-    mode = policy.stream.mode
-    said = {
-        "off": "the filter of answers is OFF: what the model says leaves unjudged",
-        "flag": "harmful answers are ONLY FLAGGED: they leave, counted and logged",
-        "redact": "harmful segments of answers are replaced by a notice",
-        "block": "harmful answers are blocked",
-    }
-    level = logging.WARNING if mode in ("off", "flag") else logging.INFO
-    logger.log(level, "Policy %s (%.12s): %s.", policy.name, policy.digest, said[mode])
-    passing = [name for name in CATEGORIES if policy.action(name, "input") != "block"]
-    if passing:
-        logger.warning("Harmful prompts are LET THROUGH in: %s.", ", ".join(passing))
-    if not policy.fail_closed:
-        logger.warning("fail_closed is false: what could NOT BE JUDGED leaves, flagged.")
+def _url(host: str, listener: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
 
 
 def run(app: "FastAPI", listener: socket.socket, drain_seconds: float = 30.0) -> None:

@@ -210,4 +210,34 @@ def test_a_body_without_its_content_type_is_told_so(server):
 
 def test_a_misspelt_name_is_named_before_the_one_that_is_missing(server):
     found = httpx.post(f"{server}/v1/chat/completions", json={"model": "x", "mesages": []})
-    assert found.json()["error"]["message"] == "Unrecognized request argument supplied: mesages"
+    assert found.json()["error"]["message"] == (
+        "Unrecognized request argument supplied: mesages; did you mean messages?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"messages": [}', "not valid JSON: Expecting value (character 14)"),
+        (b'{"messages": [{"role": "usr", "content": "a"}]}', "`messages[0].role`: "),
+        (b'{"messages": [{"content": "a"}]}', "`messages[0].role`: Field required"),
+        (b'{"messages": [{"role": "user", "content": [{"type": "text", "txt": "a"}]}]}',
+         "supplied: messages[0].content[0].txt; did you mean text?"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_body_is_said_with_its_place(server, body, said):
+    headers = {"content-type": "application/json"}
+    found = httpx.post(f"{server}/v1/chat/completions", content=body, headers=headers)
+    assert found.status_code == 400
+    assert said in found.json()["error"]["message"]
+
+
+def test_a_prompt_that_is_of_no_type_is_named_without_the_type(server):
+    found = httpx.post(f"{server}/v1/completions", json={"prompt": {"a": 1}})
+    assert found.json()["error"]["message"].startswith("`prompt`: ")
+
+
+def test_a_browser_finds_the_icon_it_asks_for(start_server):
+    url, _ = start_server(settings=Settings())
+    found = httpx.get(f"{url}/favicon.ico")
+    assert (found.status_code, found.headers["content-type"]) == (200, "image/svg+xml")

@@ -51,11 +51,11 @@ def test_a_judge_that_failed_is_named_and_has_no_score():
 def test_blocked_flagged_and_removed_are_told_apart_for_question_and_answer():
     question = decided("input", "flag", "privacy", 0.6)
     found = told(question, decided("output", "block", "cyber", 0.91))
-    assert found.lines[:3] == (
-        "question: flagged, and let through (infringement of privacy and rights, score 0.60)",
-        "answer: blocked, text held back (cyber-attacks, score 0.91)",
-        "The answer was ended; the harmful part never left the server.",
-    )
+    assert (
+        "question: flagged, and let through (infringement of privacy and rights, score 0.60) · "
+        "answer: blocked, text held back (cyber-attacks, score 0.91)"
+    ) in found.title
+    assert found.lines == ("The answer was ended; the harmful part never left the server.",)
     parts = [decided("output", "allow"), decided("output", "redact", "harm", 0.8)]
     found = told(decided("input", "allow"), *parts)
     assert "answer: harmful part removed (harm to oneself or others, score 0.80), 1 of 2 parts" in (

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextlib import aclosing
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -242,6 +243,20 @@ def test_off_asks_the_judge_nothing():
     judge = Unreliable("fail", 1)
     pieces = answered(ScriptedEngine(["So", "me X"]), judge, mode="off")
     assert [piece.text for piece in pieces] == ["So", "me X"]
+
+
+@pytest.mark.parametrize(("asked", "answered_in"), [("fi", "fi"), ("und", "en")])
+def test_a_refusal_has_the_language_of_the_question_where_that_is_known(asked, answered_in):
+    class Speaking(Unreliable):
+        def judge(self, text, direction):
+            found = super().judge(text, direction)
+            return replace(found, language=asked) if direction == "input" else found
+
+        def refusal(self, verdict):
+            return verdict.language
+
+    pieces = answered(ScriptedEngine(["An X here. "]), Speaking())
+    assert pieces[-1].text.strip() == answered_in
 
 
 def test_every_decision_is_counted_and_audited(tmp_path):

@@ -69,9 +69,9 @@ def test_the_last_key_of_a_file_can_be_taken_back(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("short", "openssl rand"),
+        ("short", "line 1 is no key.* 16 or more characters"),
         ("", "holds no key"),
-        ("two words and more", "no key of 16"),
+        ("# mine\ntwo words and more", "line 2 is no key.*NAME sha256:DIGEST"),
         (f"a sha256:{'0' * 64}\na sha256:{'1' * 64}", "two keys alike"),
         (f"a sha256:{'0' * 64} tokens_per_hour=3", "line 1: tokens_per_hour=3 is no limit"),
         (f"a sha256:{'0' * 64} tokens_per_day=no", "is no limit"),

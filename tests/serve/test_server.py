@@ -12,10 +12,8 @@ from openai import APIError, OpenAI
 
 from aurora_release import evidence
 from aurora_release.errors import AuroraError
-from aurora_release.safety.policy import load
 from aurora_release.serve.keys import one
-from aurora_release.serve.server import announce, check_address, check_folder, listen, serve
-from aurora_release.shipped import shipped
+from aurora_release.serve.server import check_address, check_folder, listen, serve
 
 
 def test_a_port_in_use_is_named_before_the_model_is_read(tmp_path: Path) -> None:
@@ -145,16 +143,3 @@ def test_sigterm_lets_running_answers_finish_for_a_while(
         assert process.wait(60) == -signal.SIGTERM
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
-
-
-def test_what_the_policy_lets_through_is_said_loudly(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
-    own = tmp_path / "own.yaml"
-    shipped_text = shipped("serve/policies/default.yaml").read_text("utf-8")
-    own.write_text(shipped_text.replace("input: block", "input: allow", 1), "utf-8")
-    announce(load(shipped("serve/policies/default.yaml")))
-    assert "LET THROUGH" not in caplog.text
-    announce(load(own))
-    assert "Harmful prompts are LET THROUGH in: " in caplog.text

@@ -42,7 +42,8 @@ def note(now: Progress, language: str) -> Note:
     clear = bool(answered) and states == {"allow"}
     told = word(language, "allow") if clear else " · ".join(sides)
     title = " · ".join((f"{word(language, 'filter')}: {told}", *speed))
-    lines = (*sides, *_reasons(decisions, language), *speed, *_circumstances(now, language))
+    scores = sides if clear else []  # the title has them otherwise
+    lines = (*scores, *_reasons(decisions, language), *_circumstances(now, language))
     return Note(title, lines, alarming=not states <= {"allow", UNVERIFIED})
 
 
@@ -50,7 +51,7 @@ def _untold(now: Progress, language: str, speed: Sequence[str]) -> Note:
     """Return what can be said of a server that names no decisions."""
     told = word(language, "block" if now.blocked else "untold")
     title = " · ".join((f"{word(language, 'filter')}: {told}", *speed))
-    return Note(title, (*speed, *_circumstances(now, language)), now.blocked)
+    return Note(title, tuple(_circumstances(now, language)), now.blocked)
 
 
 def _side(decisions: Sequence[Decision], direction: str, language: str) -> str:

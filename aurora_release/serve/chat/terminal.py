@@ -219,8 +219,8 @@ class Terminal:
 
 
 def _alarm(found: Note) -> str:
-    """Return a note as lines, without those that its title has said."""
-    return "\n".join((found.title, *(line for line in found.lines if line not in found.title)))
+    """Return a note as lines."""
+    return "\n".join((found.title, *found.lines))
 
 
 def _read() -> str:

@@ -69,6 +69,8 @@ def check(folder: Path, choice: Choice) -> Kind:
     _check(kind, choice)
     if kind == "embedded":
         method(folder)
+    for url in choice.upstreams:
+        _address(url)
     return kind
 
 
