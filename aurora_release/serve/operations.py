@@ -23,7 +23,9 @@ def router(metrics: Metrics, supervisors: Sequence[Supervisor], drain: Drain) ->
     def state() -> str:
         return "draining" if drain.begun else together(supervisors)
 
-    unhealthy: dict[int | str, dict[str, Any]] = {503: {"model": TGIError}}
+    unhealthy: dict[int | str, dict[str, Any]] = {
+        503: {"model": TGIError, "description": "`/health`, `/`: requests are not answered now."}
+    }
 
     @router.get("/", responses=unhealthy, response_class=Response)
     @router.get("/health", responses=unhealthy, response_class=Response)
@@ -33,13 +35,17 @@ def router(metrics: Metrics, supervisors: Sequence[Supervisor], drain: Drain) ->
             return Response()
         return JSONResponse({"error": "unhealthy", "error_type": "healthcheck"}, 503)
 
-    @router.get("/health/ready")
+    @router.get(
+        "/health/ready", responses={503: {"description": "`/health/ready`: send nothing here now."}}
+    )
     async def ready() -> Response:
         """Say whether requests should be sent here: not while draining, nor without an engine."""
         found = state()
         return JSONResponse({"state": found}, 200 if found == "running" else 503)
 
-    @router.get("/health/live")
+    @router.get(
+        "/health/live", responses={503: {"description": "`/health/live`: start a new process."}}
+    )
     async def live() -> Response:
         """Say whether this process can go on; where not, nothing but a new one helps."""
         found = together(supervisors)
