@@ -62,7 +62,9 @@ Body = Annotated[int, _limit("Bytes of a request.", 1)]
 HeaderSeconds = Annotated[float, _limit("A request's header takes no longer to come.", 0.1)]
 BodySeconds = Annotated[float, _limit("Nor does its body.", 0.1)]
 Stall = Annotated[float, _limit("Restart an engine that makes no token for so long.", 1)]
-DrainSeconds = Annotated[float, _limit("Answers may go on for so long after SIGTERM.", 0)]
+DrainSeconds = Annotated[
+    float, _limit("Answers may go on for so long after Ctrl-C (exit code 0) or SIGTERM (143).", 0)
+]
 LogFormat = Annotated[
     Literal["text", "json"],
     typer.Option(help="With json: a line for each request too, without what was said."),

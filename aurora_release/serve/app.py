@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aurora_release import __version__
-from aurora_release.serve import operations
+from aurora_release.serve import malformed, operations
 from aurora_release.serve.callers import Usages
 from aurora_release.serve.drain import Drain
 from aurora_release.serve.engines.protocol import Engine, total
@@ -19,7 +19,7 @@ from aurora_release.serve.generation import GuardedEngine
 from aurora_release.serve.judging import Judge
 from aurora_release.serve.metrics import Metrics
 from aurora_release.serve.openai import OpenAIRoutes
-from aurora_release.serve.replies import ApiError, Kind, of_validation, response
+from aurora_release.serve.replies import ApiError, Kind, response
 from aurora_release.serve.settings import Settings
 from aurora_release.serve.supervisor import Supervisor
 from aurora_release.serve.tgi import TGIRoutes
@@ -79,7 +79,7 @@ def create_app(
     if settings.chat_page:
         from aurora_release.serve.chat.page import mount
 
-        app.state.ending.append(mount(app, models))
+        app.state.ending.append(mount(app, models, settings.access_log))
     return app
 
 
@@ -126,7 +126,8 @@ def _add_errors(app: "FastAPI") -> None:
             # pages of other origins may post all but JSON without asking first
             said = "The body must be JSON, and be sent with `Content-Type: application/json`."
             return response(request.url.path, ApiError("invalid", said))
-        return response(request.url.path, of_validation(error.errors(), error.body))
+        fault = malformed.told(error.errors(), error.body, request.scope["endpoint"])
+        return response(request.url.path, fault)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:

@@ -109,6 +109,12 @@ class Caller:
     generated_tokens: int = 0
     blocked: int = 0
     """Answers that the filter did not let through."""
+    failed: int = 0
+    """Answers that did not come to their end: the engine failed, time was up, or nobody waited."""
+
+    def afresh(self) -> "Caller":
+        """Return the same with nothing counted, for one of several answers."""
+        return Caller(self.request, self.key, self.usage, self.trace)
 
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")

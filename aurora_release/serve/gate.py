@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import binascii
-import logging
 import re
 import time
 import uuid
@@ -12,13 +11,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from aurora_release.serve import callers
+from aurora_release.serve import access, callers
 from aurora_release.serve.callers import Caller, Usages
 from aurora_release.serve.metrics import Metrics
 from aurora_release.serve.replies import ApiError, response
 from aurora_release.serve.settings import Settings
-
-access = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-Id"
 
@@ -75,7 +72,8 @@ class Gate:
         finally:
             trace.end(scope["method"], _route(scope), status)
             if self._settings.access_log:
-                _log(scope, caller, status, time.monotonic() - begun)
+                seconds = time.monotonic() - begun
+                access.write(caller, scope["method"], _route(scope), status, seconds)
 
     def _refusal(self, scope: Scope, headers: Headers, caller: Caller) -> ApiError | None:
         """Return why a request is turned away, if it is; else write into `caller` who sent it."""
@@ -147,23 +145,6 @@ def _mark(message: Message, caller: Caller) -> None:
     headers[REQUEST_ID] = caller.request
     for name, value in _SECURITY.items():
         headers.setdefault(name, value)
-
-
-def _log(scope: Scope, caller: Caller, status: int, seconds: float) -> None:
-    """Write the line of a request; its path is that of the route, and no text is in it."""
-    fields = {
-        "request": caller.request,
-        "key": caller.key,
-        "method": scope["method"],
-        "route": _route(scope),
-        "status": status,
-        "seconds": round(seconds, 3),
-        "prompt_tokens": caller.prompt_tokens,
-        "generated_tokens": caller.generated_tokens,
-        "blocked": caller.blocked,
-    }
-    words = " ".join(f"{name}={value}" for name, value in fields.items())
-    access.info("%s", words, extra={"fields": fields})
 
 
 def _route(scope: Scope) -> str:

@@ -1,6 +1,7 @@
 """Judged prompts in, judged text out: the one way from any route or page to the engine."""
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ from aurora_release.serve.outlet import HeldTokens, Outlet
 from aurora_release.serve.recorder import Recorder
 from aurora_release.serve.replies import ApiError, of_engine
 from aurora_release.serve.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,11 @@ class Answers:
         for stream in self._streams:  # a task that never began has closed nothing
             await stream.aclose()
 
+    @property
+    def running(self) -> bool:
+        """Whether any of them is still made."""
+        return not all(task.done() for task in self._tasks)
+
     def end(self, error: ApiError) -> None:
         """Free the slots now; whoever reads the pieces finds this error in place of the rest."""
         for task in self._tasks:
@@ -172,7 +180,12 @@ class GuardedEngine:
 
     def end(self) -> None:
         """End all answers under way with an error: the server does not wait any longer."""
-        for answers in list(self._under_way):
+        late = [answers for answers in self._under_way if answers.running]
+        if late:
+            logger.warning(
+                "Requests not answered in time, each ended with an error: %d.", len(late)
+            )
+        for answers in late:
             answers.end(ApiError("failed", "The server is shutting down.", retry_after=1))
 
     def close(self) -> None:

@@ -54,8 +54,8 @@ def filter_of(policy: "Policy") -> None:
     said = {
         "off": "the filter of answers is OFF: what the model says leaves unjudged",
         "flag": "harmful answers are ONLY FLAGGED: they leave, counted and logged",
-        "redact": "harmful segments of answers are replaced by a notice",
-        "block": "harmful answers are blocked",
+        "redact": "harmful prompts are blocked; a notice replaces harmful segments of answers",
+        "block": "harmful prompts and answers are blocked",
     }
     acts = mode in ("redact", "block")
     level = logging.INFO if acts else logging.WARNING

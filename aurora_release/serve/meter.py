@@ -80,6 +80,7 @@ class Meter:
 
     def failed(self, error: BaseException) -> None:
         """Record an answer that came to none."""
+        self._caller.failed += 1
         self._metrics.failed(error)
         if self._trace is not None:
             self._trace.fail(error)

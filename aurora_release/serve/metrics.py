@@ -21,7 +21,9 @@ _REQUEST_SECONDS = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _JUDGING_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _TOKENS = tuple(2.0**power for power in range(18))
 
-_GENERATING = ("/", "/generate", "/generate_stream", "/v1/completions", "/v1/chat/completions")
+_GENERATING = (
+    "/", "/generate", "/generate_stream", "/v1/completions", "/v1/chat/completions", "/chat",
+)  # fmt: skip
 """What a text is asked of, by POST."""
 _REFUSALS = {400: "validation", 422: "validation", 429: "overloaded"}
 

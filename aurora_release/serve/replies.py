@@ -1,16 +1,12 @@
 """Errors in the words of the protocol that was spoken: OpenAI below /v1, TGI elsewhere."""
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from starlette.responses import JSONResponse, Response
 
-from aurora_release import parse
-from aurora_release.errors import meant
 from aurora_release.serve.engines.protocol import EngineError, Overloaded, Unsuitable
-from aurora_release.serve.schemas_openai import Body
 
 _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 """What JSON need not escape, and Python's HTTP clients take for the end of a line."""
@@ -61,6 +57,11 @@ class ApiError(Exception):
         self.retry_after = retry_after
         """Seconds; told where the same request may succeed later."""
 
+    def status(self, path: str) -> int:
+        """Return the status of its kind in the protocol that `path` belongs to."""
+        shape = _SHAPES[self.kind]
+        return shape.openai_status if path.startswith("/v1/") else shape.tgi_status
+
 
 def of_engine(error: EngineError) -> ApiError:
     """Return what a client is told when an engine refuses or fails."""
@@ -90,9 +91,6 @@ def body(path: str, error: ApiError) -> dict[str, Any]:
 
 def response(path: str, error: ApiError, status: int | None = None) -> Response:
     """Return the whole reply for an error, with the status of its kind if none is given."""
-    shape = _SHAPES[error.kind]
-    if status is None:
-        status = shape.openai_status if path.startswith("/v1/") else shape.tgi_status
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
@@ -103,55 +101,7 @@ def response(path: str, error: ApiError, status: int | None = None) -> Response:
         # a browser that opens the chat page asks its user for the key
         scheme = "Basic" if path.startswith("/chat") else "Bearer"
         headers["WWW-Authenticate"] = f'{scheme} realm="aurora"'
-    return JSONResponse(body(path, error), status, headers)
-
-
-def of_validation(errors: Sequence[Mapping[str, Any]], content: Any) -> ApiError:
-    """Return what a client is told about a body that does not fit its schema (one fault).
-
-    A name that is misspelt says more than the one that is missing for it.
-    """
-    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
-    kind, path = first["type"], list(first["loc"][1:])
-    if kind == "json_invalid":
-        said = f"{first['ctx']['error']} (character {path[-1]})"
-        return ApiError("invalid", f"The body is not valid JSON: {said}.")
-    if not path and kind in _NO_OBJECT:
-        return ApiError("invalid", "The body must be a JSON object.")
-    place = parse.brief(_place(path, content, kind == "missing"))
-    param = place.partition("[")[0].partition(".")[0] or None
-    if kind == "extra_forbidden":
-        asked = meant(str(path[-1]), sorted(_names(Body)), "; did you mean")
-        return ApiError("invalid", f"Unrecognized request argument supplied: {place}{asked}", param)
-    reason = first["msg"].removeprefix("Value error, ")
-    value = first["input"]
-    short = isinstance(value, (int, float)) or (kind == "literal_error" and isinstance(value, str))
-    said = f" (it is {parse.brief(repr(value))})" if short else ""
-    message = f"{reason}{said}" if param is None else f"`{place}`: {reason}{said}"
-    return ApiError("invalid", message, param)
-
-
-_NO_OBJECT = ("missing", "dict_type", "model_type", "model_attributes_type")
-"""What pydantic calls a body that is none, or a list, a text or a number."""
-
-
-def _place(path: Sequence[str | int], content: Any, missing: bool) -> str:
-    """Return where a fault is, as in `messages[0].role`, without pydantic's names for types.
-
-    TGI's clients write parameters without the object that holds them.
-    """
-    found = ""
-    for part in path:
-        if isinstance(part, int) and isinstance(content, list):
-            found, content = f"{found}[{part}]", content[part]
-        elif isinstance(content, dict) and (part in content or (missing and part == path[-1])):
-            found, content = f"{found}.{part}", content.get(part)
-    return found.removeprefix(".").removeprefix("parameters.")
-
-
-def _names(body: type[Body]) -> set[str]:
-    """Return the names that the schemas of bodies know."""
-    return {*body.model_fields}.union(*map(_names, body.__subclasses__()))
+    return JSONResponse(body(path, error), status or error.status(path), headers)
 
 
 def event(data: Any, space: str = " ") -> str:

@@ -144,11 +144,28 @@ class Templated(Shown):
     templated_text: str
 
 
+class Blocked(Shown):
+    """What the filter found, in a prompt or an answer."""
+
+    blocked: Literal[True]
+    category: str | None
+
+
+class Details(Shown):
+    """How an answer came about; of a blocked one always there."""
+
+    finish_reason: Literal["length", "eos_token", "stop_sequence"]
+    generated_tokens: int
+    seed: int | None
+    input_length: int
+    safety: Blocked | None = None
+
+
 class Generated(Shown):
     """The reply of /generate."""
 
     generated_text: str
-    details: dict[str, Any] | None = None
+    details: Details | None = None
 
 
 class Info(Shown):

@@ -232,6 +232,23 @@ def test_what_is_wrong_with_a_body_is_said_with_its_place(server, body, said):
     assert said in found.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/generate", {"inputs": "a", "parameters": {"max_tokens": 5}},
+         "parameters.max_tokens; did you mean max_new_tokens?"),
+        ("/generate", {"inputs": "a", "max_new_tokens": 5},
+         "max_new_tokens; did you mean parameters.max_new_tokens?"),
+        ("/generate", {"input": "a"}, "input; did you mean inputs?"),
+        ("/v1/completions", {"prompt": "a", "max_new_tokens": 5}, "did you mean max_tokens?"),
+        ("/v1/chat/completions", {"messages": MESSAGES, "prompt": "a"}, "supplied: prompt"),
+    ],
+)  # fmt: skip
+def test_a_name_is_only_put_right_by_those_of_its_own_body(server, path, body, said):
+    found = httpx.post(f"{server}{path}", json=body).json()["error"]
+    assert (found if path == "/generate" else found["message"]).endswith(said)
+
+
 def test_a_prompt_that_is_of_no_type_is_named_without_the_type(server):
     found = httpx.post(f"{server}/v1/completions", json={"prompt": {"a": 1}})
     assert found.json()["error"]["message"].startswith("`prompt`: ")

@@ -1,3 +1,4 @@
+import logging
 import os
 import time
 from contextlib import contextmanager
@@ -160,9 +161,13 @@ def test_two_models_answer_beside_each_other_on_a_phone_in_the_dark(tiny_llama, 
         assert left.inner_text() == right.inner_text()
 
 
-def test_messages_count_against_the_limits_of_their_key(browse, tiny_llama):
+def test_messages_count_against_the_limits_of_their_key_and_stand_in_the_log(
+    browse, tiny_llama, caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger("aurora_release"), "propagate", True)
+    caplog.set_level(logging.INFO, "aurora_release")
     key = ApiKey("aino", sha256(b"secret").digest(), KeyLimits(requests_per_minute=1))
-    settings = Settings(keys=ApiKeys([key]))
+    settings = Settings(keys=ApiKeys([key]), access_log=True)
     password = {"username": "", "password": "secret"}
     with (
         running(create_app(make_engine(tiny_llama), SlowJudge(), settings)) as url,
@@ -174,6 +179,11 @@ def test_messages_count_against_the_limits_of_their_key(browse, tiny_llama):
         send(page, "The dog")
         noted(page, "Your key may use 1 requests a minute")
         noted(page, word("en", "error_overloaded"))
+    lines = [record.fields for record in caplog.records if hasattr(record, "fields")]
+    answered, refused = [line for line in lines if line["route"] == "/chat"]
+    assert (answered["status"], refused["status"]) == (200, 429)
+    assert (answered["key"], answered["generated_tokens"]) == ("aino", 8)
+    assert answered["prompt_tokens"] > 0 == refused["prompt_tokens"]
 
 
 def test_the_page_is_used_by_keyboard_and_named_in_its_language(start_server, browse):

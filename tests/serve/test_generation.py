@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextlib import aclosing
+from contextvars import copy_context
 from dataclasses import replace
 
 import httpx
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from aurora_release.safety.guard import Verdict
 from aurora_release.safety.policy import Stream
+from aurora_release.serve import callers
 from aurora_release.serve.audit import AuditLog
+from aurora_release.serve.callers import Caller
 from aurora_release.serve.channels import Form
 from aurora_release.serve.engines.protocol import (
     Delta,
@@ -210,6 +213,18 @@ def test_an_engine_that_fails_does_not_flush_what_is_held():
     judge = Unreliable()
     with pytest.raises(Exception, match="gone"):
         answered(ScriptedEngine(["One here. ", "not judged"], end=False), judge)
+
+
+def test_an_answer_that_failed_is_counted_for_the_log():
+    caller = Caller("mine")
+
+    def ask():
+        callers.enter(caller)
+        answered(ScriptedEngine(["One here. ", "not judged"], end=False), Unreliable())
+
+    with pytest.raises(Exception, match="gone"):
+        copy_context().run(ask)
+    assert (caller.failed, caller.blocked) == (1, 0)
 
 
 def test_redaction_takes_the_tokens_with_it():

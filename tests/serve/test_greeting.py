@@ -32,7 +32,10 @@ def changed(folder: Path, *changes: tuple[str, str]) -> Policy:
 
 def test_the_shipped_policy_lets_no_area_through(caplog: pytest.LogCaptureFixture) -> None:
     greeting.filter_of(load(DEFAULT))
-    assert "harmful answers are blocked" in caplog.text and "LET THROUGH" not in caplog.text
+    assert (
+        "harmful prompts and answers are blocked" in caplog.text
+        and "LET THROUGH" not in caplog.text
+    )
 
 
 @pytest.mark.parametrize(("direction", "texts"), [("input", "prompts"), ("output", "answers")])

@@ -104,6 +104,9 @@ from aurora_release.serve.engines.embedded import EmbeddedEngine
 from aurora_release.serve.keys import one
 from aurora_release.serve.server import listen, run
 from aurora_release.serve.settings import Settings
+from aurora_release import log
+
+log.configure()
 
 class Judge:
     def judge(self, text, direction):
@@ -124,8 +127,9 @@ def test_sigterm_lets_running_answers_finish_for_a_while(
     tiny_llama: Path, drain_seconds: int
 ) -> None:
     command = [sys.executable, "-c", SERVE, str(tiny_llama), str(drain_seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
         url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
         # it listens at once: the request waits until the model is there
         with OpenAI(base_url=f"{url}/v1", api_key="none", timeout=60) as client:
@@ -140,6 +144,8 @@ def test_sigterm_lets_running_answers_finish_for_a_while(
             else:
                 with pytest.raises(APIError, match="shutting down"):
                     list(stream)
+        said = process.stderr.read()
         assert process.wait(60) == -signal.SIGTERM
+        assert ("each ended with an error: 1" in said) == (drain_seconds == 0)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")

@@ -56,10 +56,12 @@ class Choices:
 class ChatPage:
     """The page over one or several models; what is said stays in the browser."""
 
-    def __init__(self, models: Sequence[GuardedEngine]):
+    def __init__(self, models: Sequence[GuardedEngine], logs: bool = False):
+        """`logs`: the log has a line for each answer."""
         import gradio
 
-        self._talkers = {model.engine.facts.id: LocalTalker(model) for model in models}
+        talkers = [LocalTalker(model, PATH, logs) for model in models]
+        self._talkers = {talker.name: talker for talker in talkers}
         self._mode = models[0].mode
         self._words: list[tuple[Any, dict[str, str]]] = []
         """Which parts of the page say what, to be said in another language."""
@@ -354,19 +356,19 @@ class ChatPage:
         return said
 
 
-def mount(app: "FastAPI", models: Sequence[GuardedEngine]) -> Callable[[], None]:
-    """Put the page on `app` at /chat; it calls nothing outside.
+def mount(app: "FastAPI", models: Sequence[GuardedEngine], logs: bool) -> Callable[[], None]:
+    """Put the page on `app` at /chat; it calls nothing outside. `logs`: as for `ChatPage`.
 
     Returns what lets go of open pages: each keeps a connection, and the server waits for them.
     """
     # where no event loop runs, Gradio makes loops that it never closes
-    return asyncio.run(_mount(app, models))
+    return asyncio.run(_mount(app, models, logs))
 
 
-async def _mount(app: "FastAPI", models: Sequence[GuardedEngine]) -> Callable[[], None]:
+async def _mount(app: "FastAPI", models: Sequence[GuardedEngine], logs: bool) -> Callable[[], None]:
     # after every message, Gradio 6.31 asks pandas for two things that pandas 3 gave up
     warnings.filterwarnings("ignore", ".*(no_silent_downcasting|copy keyword is deprecated).*")
-    return blocks.mount(app, ChatPage(models).blocks, PATH, STYLE, HEAD)
+    return blocks.mount(app, ChatPage(models, logs).blocks, PATH, STYLE, HEAD)
 
 
 def _caller() -> Caller:

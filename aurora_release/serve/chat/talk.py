@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from aurora_release.serve import prompts
+from aurora_release.serve import access, callers, prompts
 from aurora_release.serve.audit import Decision
 from aurora_release.serve.engines.protocol import Ending, GenerationRequest
 from aurora_release.serve.generation import Ask, GuardedEngine, Piece
@@ -73,15 +73,17 @@ class Talker(Protocol):
 class LocalTalker:
     """A model in this process, behind its guard."""
 
-    def __init__(self, guarded: GuardedEngine):
+    def __init__(self, guarded: GuardedEngine, route: str = "", logs: bool = False):
+        """`route` is what metrics call it, and with `logs` the log, which has a line for each."""
         self._guarded = guarded
+        self._route, self._logs = route, logs
         self.name = guarded.engine.facts.id
 
     async def answer(
         self, turns: Sequence[Message], sampling: Sampling
     ) -> AsyncGenerator[Progress]:
         """Yield the answer to the last turn, each time further; closing it frees the slot."""
-        begun = time.monotonic()
+        begun, status, caller = time.monotonic(), 499, callers.current().afresh()
         decisions: list[Decision] = []
         sampling = sampling.seeded()
         now = Progress(seed=sampling.seed)
@@ -91,15 +93,22 @@ class LocalTalker:
             )
             now = replace(now, left_out=left_out)
             ask = Ask(_request(prompt, room, sampling), prompt.judged)
+            callers.enter(caller)
             answers = await self._guarded.open([ask], listener=decisions.append)
             async with aclosing(answers):
                 async for piece in answers:
                     now = _further(now, piece, time.monotonic() - begun)
                     now = replace(now, decisions=tuple(decisions))
                     yield now
+            status = 200
         except ApiError as error:
-            told = tuple(decisions)
+            told, status = tuple(decisions), error.status("/v1/")
             yield replace(now, decisions=told, error=error.message, kind=error.kind)
+        finally:
+            if self._route:
+                self._guarded.metrics.request("POST", self._route, status, caller.key)
+            if self._logs:
+                access.write(caller, "POST", self._route, status, time.monotonic() - begun)
 
     def _prompt(self, turns: Sequence[Message], wanted: int) -> tuple[Prompt, int, int]:
         """Return the prompt of as many of the latest turns as leave room, that room, and how many

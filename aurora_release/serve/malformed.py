@@ -1,0 +1,88 @@
+"""What a client is told of a body that does not fit its schema."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel
+
+from aurora_release import parse
+from aurora_release.errors import meant
+from aurora_release.serve.replies import ApiError
+
+_NO_OBJECT = ("missing", "dict_type", "model_type", "model_attributes_type")
+"""What pydantic calls a body that is none, or a list, a text or a number."""
+
+Path = Sequence[str | int]
+
+
+def told(errors: Sequence[Mapping[str, Any]], content: Any, route: Callable[..., Any]) -> ApiError:
+    """Return what is said of one fault, of those that FastAPI found in a body for `route`.
+
+    A name that is misspelt says more than the one that is missing for it.
+    """
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
+    kind, path = first["type"], list(first["loc"][1:])
+    if kind == "json_invalid":
+        said = f"{first['ctx']['error']} (character {path[-1]})"
+        return ApiError("invalid", f"The body is not valid JSON: {said}.")
+    if not path and kind in _NO_OBJECT:
+        return ApiError("invalid", "The body must be a JSON object.")
+    place = parse.brief(_place(path, content, kind == "missing"))
+    # TGI's own messages name parameters alone
+    param = place.removeprefix("parameters.").partition("[")[0].partition(".")[0] or None
+    if kind == "extra_forbidden":
+        asked = _meant(path, _body(route))
+        return ApiError("invalid", f"Unrecognized request argument supplied: {place}{asked}", param)
+    reason = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    short = isinstance(value, (int, float)) or (kind == "literal_error" and isinstance(value, str))
+    said = f" (it is {parse.brief(repr(value))})" if short else ""
+    named = "" if param is None else f"`{place.removeprefix('parameters.')}`: "
+    return ApiError("invalid", f"{named}{reason}{said}", param)
+
+
+def _place(path: Path, content: Any, missing: bool) -> str:
+    """Return where a fault is, as in `messages[0].role`, without pydantic's names for types."""
+    found = ""
+    for part in path:
+        if isinstance(part, int) and isinstance(content, list):
+            found, content = f"{found}[{part}]", content[part]
+        elif isinstance(content, dict) and (part in content or (missing and part == path[-1])):
+            found, content = f"{found}.{part}", content.get(part)
+    return found.removeprefix(".")
+
+
+def _body(route: Callable[..., Any]) -> set[type[BaseModel]]:
+    """Return the schema of the body that a route takes."""
+    return _models(tuple(get_type_hints(route).values()))
+
+
+def _meant(path: Path, body: set[type[BaseModel]]) -> str:
+    """Return which name was probably meant, by those that the schema has at this place."""
+    here = body
+    for part in path[:-1]:
+        here = _below(here, part) or here
+    word = str(path[-1])
+    names = {name for model in here for name in model.model_fields}
+    inside = [name for name in sorted(names) for model in _below(here, name)
+              if word in model.model_fields]  # fmt: skip
+    if inside:
+        return f"; did you mean {inside[0]}.{word}?"
+    return meant(word, sorted(names), "; did you mean")
+
+
+def _below(models: set[type[BaseModel]], field: str | int) -> set[type[BaseModel]]:
+    """Return the schemas of what a field holds."""
+    known = [model.model_fields[field] for model in models if field in model.model_fields]
+    return {inner for each in known for inner in _models((each.annotation,))}
+
+
+def _models(annotations: Sequence[Any]) -> set[type[BaseModel]]:
+    """Return the schemas that annotations name, however deep."""
+    found: set[type[BaseModel]] = set()
+    for each in annotations:
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            found.add(each)
+        else:
+            found |= _models(get_args(each))
+    return found
