@@ -42,10 +42,11 @@ def careful(text: str) -> Verdict:
 
 
 def run(
-    deltas: Iterable[Delta], judge: Judge = careful, **options: Any
+    deltas: Iterable[Delta], judge: Judge = careful, json: bool | None = None, **options: Any
 ) -> tuple[list[Release], StreamFilter]:
     """Filter an answer and return what became of its segments, and the filter."""
-    outlet = StreamFilter(stream(**options))
+    form = {} if json is None else {"json": json}
+    outlet = StreamFilter(stream(**options), **form)
     releases = []
 
     def settle() -> None:

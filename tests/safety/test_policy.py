@@ -50,8 +50,18 @@ def test_refusals_are_english_where_the_language_is_unknown(policy: Policy) -> N
     assert policy.refusal("und", "cyber") == policy.refusal("en", "cyber")
 
 
-def test_digest_is_that_of_the_file_as_a_release_states_it(policy: Policy) -> None:
-    assert policy.digest == sha256_file(DEFAULT)
+def test_digest_is_that_of_the_file_as_a_release_states_it() -> None:
+    assert load(DEFAULT).digest == sha256_file(DEFAULT)
+
+
+def test_the_head_lies_beside_the_policy_or_is_the_one_that_ships(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(DEFAULT.read_text("utf-8"), "utf-8")
+    assert load(own).head_file(tmp_path) == DEFAULT.with_name("head.safetensors")
+    (tmp_path / "head.safetensors").touch()
+    assert load(own).head_file(tmp_path) == tmp_path / "head.safetensors"
+    own.write_text(own.read_text("utf-8").replace("head.safe", "mine.safe"), "utf-8")
+    assert load(own).head_file(tmp_path) == tmp_path / "mine.safetensors"
 
 
 @pytest.mark.parametrize("mode", ["off", "flag", "redact", "block"])

@@ -117,6 +117,13 @@ def test_arguments_are_judged_as_the_tool_will_read_them(arguments: str, before:
         assert outlet.blocked == BLOCK
 
 
+def test_only_text_that_is_json_is_read_as_json() -> None:
+    for form, blocked in ((True, True), (False, False), (None, False)):
+        said = [(TEXT, r'{"q": "\u0062omb"}')]
+        _, outlet = run(said, lambda text: BLOCK if "bomb" in text else ALLOW, form)
+        assert (outlet.blocked is not None) == blocked
+
+
 def test_escapes_within_escapes_are_read_across_segments_of_their_call() -> None:
     releases, outlet = run(
         [(TOOL, '"' + "n" * 17 + r"\\u0062"), (TEXT, "Hello there. "), (TOOL, 'omb"')],
