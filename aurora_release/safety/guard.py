@@ -124,9 +124,15 @@ class Guard:
         present = [category for category in CATEGORIES if category in scores]
         blocked = [name for name in present if policy.action(name, direction) == "block"]
         minded = [name for name in present if policy.action(name, direction) != "allow"]
+        largest = max(present, key=scores.__getitem__, default="")
+
+        def reaches(names: list[str]) -> bool:
+            return sum(scores[name] for name in names) >= found.threshold
+
         choices: tuple[tuple[Action, list[str]], ...] = (("block", blocked), ("flag", minded))
         for action, names in choices:
-            if names and sum(scores[name] for name in names) >= found.threshold:
+            # or else an area that passes would take its share from the one the text belongs to
+            if names and (reaches(names) or (largest in names and reaches(present))):
                 return Verdict(action, max(names, key=scores.__getitem__), *rest)
         if verified:
             return Verdict("allow", None, *rest)

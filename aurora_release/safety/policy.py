@@ -68,9 +68,11 @@ class Thresholds(Part):
 
     @model_validator(mode="after")
     def _known(self) -> "Thresholds":
-        for language in (*self.input, *self.output):
-            if language not in LANGUAGES:
-                raise ValueError(f"{language!r} is unknown; there are {', '.join(LANGUAGES)}")
+        for direction, own in (("input", self.input), ("output", self.output)):
+            for language in own:
+                if language not in LANGUAGES:
+                    known = ", ".join(LANGUAGES)
+                    raise ValueError(f"{direction}: {language!r} is unknown; there are {known}")
         return self
 
 
@@ -239,7 +241,10 @@ def load(path: Path) -> Policy:
         text = parse.text(path)
         content = parse.yaml_text(text)
     except FileNotFoundError:
-        raise AuroraError(f"{path} is missing: there is no such policy.") from None
+        raise AuroraError(
+            f"{path} is missing: there is no such policy. The shipped one, to copy, is "
+            f"{shipped('serve/policies/default.yaml')}."
+        ) from None
     except OSError as error:
         raise AuroraError(f"{path} cannot be read as a policy: {error.strerror}.") from None
     except ValueError as error:
@@ -268,8 +273,10 @@ def _exactly(where: str, found: Iterable[str], expected: Iterable[str]) -> None:
     """Say which keys are unknown and which are missing."""
     unknown, missing = set(found) - set(expected), set(expected) - set(found)
     if unknown:
+        asked = next(filter(None, (meant(word, expected) for word in sorted(unknown))), "")
         raise ValueError(
-            f"{where}: {', '.join(sorted(unknown))} is unknown; there are {', '.join(expected)}"
+            f"{where}: {', '.join(sorted(unknown))} is unknown; there are {', '.join(expected)}."
+            f"{asked}"
         )
     if missing:
         raise ValueError(f"{where}: {', '.join(sorted(missing))} is missing")

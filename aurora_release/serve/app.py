@@ -133,13 +133,16 @@ def _add_errors(app: "FastAPI") -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         misread = isinstance(error.__cause__, UnicodeDecodeError)
         detail = "The body is not valid UTF-8." if misread else error.detail
-        known = ApiError(_KINDS.get(error.status_code, "invalid"), detail)
-        reply = response(request.url.path, known, error.status_code)
-        reply.headers.update(error.headers or {})
-        path = request.url.path
+        path, headers = request.url.path, dict(error.headers or {})
         if error.status_code == 405 and (methods := app.openapi()["paths"].get(path)):
             # Starlette names the methods of the first route only
-            reply.headers["allow"] = ", ".join(sorted(methods)).upper()
+            headers["allow"] = ", ".join(sorted(methods)).upper()
+            detail = f"This route takes {headers['allow']}."
+        if error.status_code == 404:
+            detail = "There is no such route: /openapi.json lists them."
+        known = ApiError(_KINDS.get(error.status_code, "invalid"), detail)
+        reply = response(path, known, error.status_code)
+        reply.headers.update(headers)
         return reply
 
     @app.exception_handler(Exception)

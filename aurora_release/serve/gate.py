@@ -79,10 +79,10 @@ class Gate:
         """Return why a request is turned away, if it is; else write into `caller` who sent it."""
         is_open = scope["path"] in _OPEN or (scope["method"], scope["path"]) == ("GET", "/")
         if self._settings.keys is not None and not is_open:
-            key = self._settings.keys.find(_shown(headers))
+            shown = _shown(headers)
+            key = self._settings.keys.find(shown)
             if key is None:
-                again = " Reload the page to give another." if _is_page(scope) else ""
-                return ApiError("unauthorized", f"The API key is missing or wrong.{again}")
+                return ApiError("unauthorized", _without_key(scope["path"], shown))
             caller.key, caller.usage = key.name, self._usages.of(key)
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
@@ -115,9 +115,12 @@ class Gate:
         return ApiError("too_large", f"The body is larger than {limit} bytes.")
 
 
-def _is_page(scope: Scope) -> bool:
-    path: str = scope["path"]
-    return path.startswith("/chat/")
+def _without_key(path: str, shown: str) -> str:
+    """Return what is said to a client that shows no key of ours."""
+    if not shown:
+        return "An API key is missing: send it as `Authorization: Bearer KEY`."
+    again = " Reload the page to give another." if path.startswith("/chat/") else ""
+    return f"The API key is wrong, or was taken back.{again}"
 
 
 def _request_id(headers: Headers) -> str:

@@ -118,6 +118,8 @@ def add(path: Path, name: str, limits: KeyLimits) -> str:
             f"{name!r} is no name for a key: use letters, digits, and "
             "`.`, `_` or `-` behind the first."
         )
+    if not path.absolute().parent.is_dir():
+        raise AuroraError(f"{path.parent} is no folder: make it, or name another file.")
     text = _text(path) if path.exists() else ""
     if any(key.name == name for key in (_parsed(path, text) if text.strip() else ())):
         raise AuroraError(f"{path} has a key named {name}: delete its line first, or name another.")

@@ -161,6 +161,27 @@ def test_the_policy_decides_what_follows_from_a_score(tmp_path: Path) -> None:
     assert guarded(tmp_path, scores, **strict).judge("x", "output").action == "block"
 
 
+@pytest.mark.parametrize(
+    ("scores", "passing", "decided"),
+    [
+        ({"cbrn": 0.45, "illegal": 0.1}, "flag", ("block", "cbrn")),
+        ({"cbrn": 0.45, "illegal": 0.1}, "allow", ("block", "cbrn")),
+        ({"cbrn": 0.1, "illegal": 0.45}, "flag", ("flag", "illegal")),
+        ({"cbrn": 0.1, "illegal": 0.45}, "allow", ("allow", None)),
+        ({"cbrn": 0.3, "cyber": 0.25, "illegal": 0.4}, "flag", ("block", "cbrn")),
+        ({"cbrn": 0.3, "illegal": 0.1}, "flag", ("allow", None)),
+    ],
+)
+def test_a_text_mostly_of_a_blocked_area_is_blocked_whatever_else_is_in_it(
+    tmp_path: Path,
+    scores: dict[str, float],
+    passing: str,
+    decided: tuple[str, str | None],
+) -> None:
+    verdict = guarded(tmp_path, scores, actions={"illegal": passing}).judge("text", "input")
+    assert (verdict.action, verdict.category) == decided
+
+
 class Together:
     """Judges many texts at once, and loses some of them where the test wants it."""
 

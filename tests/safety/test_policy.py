@@ -89,7 +89,12 @@ def test_a_notice_is_in_the_language_of_the_text(policy: Policy) -> None:
         ("areas.cyber.color", "red", "areas.cyber.color: there is no such key"),
         ("areas.cyber.input", "deny", "areas.cyber.input: .*'deny'"),
         ("areas.cyber", None, "areas.cyber"),
-        ("thresholds", {"input": {"sv": 0.5}}, "'sv' is unknown; there are en, fi, hi, ja, vi"),
+        ("areas.ilegal", {}, "areas.ilegal"),
+        (
+            "thresholds",
+            {"input": {"sv": 0.5}},
+            "input: 'sv' is unknown; there are en, fi, hi, ja, vi",
+        ),
         ("thresholds", {"input": {"fi": 1.5}}, "thresholds.input.fi.*1.5"),
         ("stream.max_characters", "200", "stream.max_characters.*'200'"),
         ("stream.min_characters", 300, "min_characters, 300, is above max_characters, 160"),
@@ -139,11 +144,12 @@ def test_each_mistake_has_its_line(tmp_path: Path) -> None:
 
 def test_unknown_areas_are_named_with_the_known_ones(tmp_path: Path) -> None:
     content = yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))
-    content["areas"] |= dict.fromkeys(("rumour", "gossip"), content["areas"]["cyber"])
+    content["areas"] |= dict.fromkeys(("ilegal", "gossip"), content["areas"]["cyber"])
     path = tmp_path / "policy.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(
-        AuroraError, match="areas: gossip, rumour is unknown; there are harm, cyber"
+        AuroraError,
+        match="areas: gossip, ilegal is unknown; there are harm, .* Did you mean illegal",
     ):
         load(path)
 

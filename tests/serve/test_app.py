@@ -232,6 +232,12 @@ def test_what_is_wrong_with_a_body_is_said_with_its_place(server, body, said):
     assert said in found.json()["error"]["message"]
 
 
+def test_a_wrong_address_says_what_is_there(server):
+    for path, said in (("/v1/nothing", "no such route"), ("/v1/completions", "takes POST")):
+        assert said in httpx.get(f"{server}{path}").json()["error"]["message"]
+    assert "takes GET, POST" in httpx.delete(f"{server}/").json()["error"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [

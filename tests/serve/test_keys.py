@@ -94,6 +94,8 @@ def test_names_are_plain_and_taken_once(tmp_path: Path) -> None:
     for name in ("", "a b", "x=y", "ä"):
         with pytest.raises(AuroraError, match="is no name .* digits, and `.`, `_` or `-`"):
             keys.add(path, name, KeyLimits())
+    with pytest.raises(AuroraError, match="missing is no folder: make it"):
+        keys.add(tmp_path / "missing" / "keys", "alice", KeyLimits())
     keys.add(path, "alice", KeyLimits())
     with pytest.raises(AuroraError, match="named alice"):
         keys.add(path, "alice", KeyLimits())
