@@ -3,7 +3,7 @@
 import pytest
 
 from aurora_release.safety.guard import Guard, Verdict
-from aurora_release.safety.stream import REASONING, TEXT, StreamFilter, worst
+from aurora_release.safety.stream import REASONING, TEXT, Channel, StreamFilter, worst
 from aurora_release.shipped import shipped
 from tests.safety.streams import (
     ALLOW,
@@ -117,11 +117,16 @@ def test_arguments_are_judged_as_the_tool_will_read_them(arguments: str, before:
         assert outlet.blocked == BLOCK
 
 
-def test_only_text_that_is_json_is_read_as_json() -> None:
-    for form, blocked in ((True, True), (False, False), (None, False)):
-        said = [(TEXT, r'{"q": "\u0062omb"}')]
-        _, outlet = run(said, lambda text: BLOCK if "bomb" in text else ALLOW, form)
-        assert (outlet.blocked is not None) == blocked
+@pytest.mark.parametrize(
+    ("channel", "form", "blocked"),
+    [(TEXT, True, True), (TEXT, False, False), (TEXT, None, False), (TOOL, True, True)],
+)
+def test_text_is_read_as_json_where_it_is_and_arguments_always(
+    channel: Channel, form: bool | None, blocked: bool
+) -> None:
+    said = [(channel, r'{"q": "\u0062omb"}')]
+    _, outlet = run(said, lambda text: BLOCK if "bomb" in text else ALLOW, form)
+    assert (outlet.blocked is not None) == blocked
 
 
 def test_escapes_within_escapes_are_read_across_segments_of_their_call() -> None:
