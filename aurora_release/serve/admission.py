@@ -43,16 +43,19 @@ class Admission:
         """Count in answers that may come to so many tokens each, prompts included.
 
         Raises:
-            ApiError: there is no room for all of them, or the key may not use so many; nothing is
-                counted.
+            ApiError: there is no room for all of them, now or ever, or the key may not use so many;
+                nothing is counted.
         """
         slots, most_tokens = self._engine.stats().slots, self._most_tokens
+        if slots and len(tokens) > (most := slots + self._most_waiting):
+            said = f"At most {most} answers in one request: this server makes no more at a time"
+            raise ApiError("invalid", said, "n")
         if most_tokens is None:
             most_tokens = _ROUNDS * slots * self._engine.facts.max_total_tokens
         too_many = self.answers + len(tokens) - slots - self._most_waiting
         # an engine that is down has no slots, and says so itself: that is not the client's doing
         too_long = self.tokens + sum(tokens) - most_tokens if slots else 0
-        # an empty server takes whatever one request may ask for
+        # an empty server takes as many tokens as one request may ask for
         if self.answers and (too_many > 0 or too_long > 0):
             raise self.refusal(too_many, too_long)
         if usage is not None:

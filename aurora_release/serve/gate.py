@@ -117,7 +117,7 @@ class Gate:
 
 def _without_key(path: str, shown: str) -> str:
     """Return what is said to a client that shows no key of ours."""
-    if not shown:
+    if shown in ("", "none"):  # clients that cannot send nothing send this
         return "An API key is missing: send it as `Authorization: Bearer KEY`."
     again = " Reload the page to give another." if path.startswith("/chat/") else ""
     return f"The API key is wrong, or was taken back.{again}"

@@ -168,7 +168,10 @@ class OpenAIRoutes:
         """Return `answers` asks for each that is wanted, which differ in their seeds."""
         settings = self._settings
         if answers * len(wanted) > settings.max_answers:
-            raise ApiError("invalid", f"At most {settings.max_answers} answers in one request", "n")
+            said = f"At most {settings.max_answers} answers in one request"
+            if len(wanted) == 1:
+                raise ApiError("invalid", said, "n")
+            raise ApiError("invalid", f"{said}: it has {len(wanted)} prompts", "prompt")
         if len(asked.stop_strings) > settings.max_stop_strings:
             raise ApiError("invalid", f"At most {settings.max_stop_strings} stop strings", "stop")
         seeds = [None if asked.seed is None else (asked.seed + n) % 2**63 for n in range(answers)]

@@ -62,6 +62,7 @@ class Common(Body):
     model: Text = ""
     """A name that `/v1/models` lists; a model that is served alone answers to any."""
     n: Annotated[int, Field(ge=1, le=128)] | None = None
+    """Answers to each prompt; of all prompts together 8, or as many as the server has room for."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -104,6 +105,7 @@ class CompletionRequest(Common):
     """POST /v1/completions."""
 
     prompt: Text | list[Text] | list[int] | list[list[int]]
+    """Text or token ids, one or several."""
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     """0 only with `echo`: nothing is generated."""

@@ -113,7 +113,9 @@ class TGIRoutes:
                 "model_dtype": facts.dtype,
                 "model_pipeline_tag": "text-generation",
                 "max_concurrent_requests": stats.slots,
-                "max_best_of": self._settings.max_answers,
+                "max_best_of": min(
+                    self._settings.max_answers, max(stats.slots, 1) + self._settings.most_waiting
+                ),
                 "max_stop_sequences": self._settings.max_stop_strings,
                 "max_input_tokens": facts.max_total_tokens - 1,
                 "max_total_tokens": facts.max_total_tokens,

@@ -53,6 +53,14 @@ def test_answers_and_tokens_are_both_counted():
     admission.enter([1000], None)
 
 
+def test_what_never_fits_is_not_told_to_try_again():
+    admission = Admission(Idle(), most_waiting=1, most_tokens=None)
+    admission.enter([1, 1, 1], None).end()
+    with pytest.raises(ApiError, match="At most 3 answers") as caught:
+        admission.enter([1, 1, 1, 1], None)
+    assert (caught.value.kind, caught.value.retry_after) == ("invalid", None)
+
+
 def test_an_engine_that_is_down_is_asked_and_refuses_itself():
     engine = Idle()
     engine.stats = lambda: EngineStats(False, 0, 0, 0)

@@ -232,6 +232,12 @@ def test_what_is_wrong_with_a_body_is_said_with_its_place(server, body, said):
     assert said in found.json()["error"]["message"]
 
 
+def test_too_many_prompts_are_told_by_their_own_name(server):
+    body = {"prompt": ["a"] * 9, "max_tokens": 1}
+    error = httpx.post(f"{server}/v1/completions", json=body).json()["error"]
+    assert (error["param"], error["message"].partition(":")[2]) == ("prompt", " it has 9 prompts")
+
+
 def test_a_wrong_address_says_what_is_there(server):
     for path, said in (("/v1/nothing", "no such route"), ("/v1/completions", "takes POST")):
         assert said in httpx.get(f"{server}{path}").json()["error"]["message"]
