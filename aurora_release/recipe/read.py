@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from aurora_release import parse
+from aurora_release import parse, slips
 from aurora_release.errors import AuroraError, meant
-from aurora_release.recipe.part import Part
 from aurora_release.recipe.whole import Recipe
 from aurora_release.shipped import shipped, shipped_names
 
@@ -118,9 +117,7 @@ def _sentence(mistake: "ErrorDetails") -> str | None:
     value, about = mistake["input"], mistake.get("ctx", {})
     match mistake["type"]:
         case "extra_forbidden":
-            key = str(mistake["loc"][-1])
-            known = {name for part in _parts(Part) for name in part.model_fields} - {key}
-            return "there is no such key" + meant(key, sorted(known), _ASK)
+            return "there is no such key" + slips.key(mistake["loc"], {Recipe})
         case "literal_error":
             asked = meant(str(value), _quoted(about["expected"]), _ASK)
             return f"{mistake['msg']} (it is {parse.brief(repr(value))}{asked})"
@@ -142,7 +139,3 @@ _ASK = "; did you mean"
 def _quoted(text: str) -> list[str]:
     """Return the words of pydantic's `'a', 'b' or 'c'`."""
     return re.findall(r"'([^']*)'", text)
-
-
-def _parts(part: type[Part]) -> list[type[Part]]:
-    return [part, *(below for child in part.__subclasses__() for below in _parts(child))]

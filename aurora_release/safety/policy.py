@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from aurora_release import parse
+from aurora_release import parse, slips
 from aurora_release.errors import AuroraError, meant
 from aurora_release.evidence import sha256
 from aurora_release.safety.taxonomy import (
@@ -261,12 +261,10 @@ def load(path: Path) -> Policy:
 
 
 def _slip(mistake: "ErrorDetails") -> str | None:
-    """Return what is said of an unknown key that is close to a known one, else None."""
+    """Return what is said of an unknown key, with the one that was probably meant, else None."""
     if mistake["type"] != "extra_forbidden":
         return None
-    key = str(mistake["loc"][-1])
-    known = {name for part in Part.__subclasses__() for name in part.model_fields} - {key}
-    return "there is no such key" + meant(key, sorted(known), "; did you mean")
+    return "there is no such key" + slips.key(mistake["loc"], {Policy})
 
 
 def _exactly(where: str, found: Iterable[str], expected: Iterable[str]) -> None:

@@ -79,10 +79,9 @@ class Gate:
         """Return why a request is turned away, if it is; else write into `caller` who sent it."""
         is_open = scope["path"] in _OPEN or (scope["method"], scope["path"]) == ("GET", "/")
         if self._settings.keys is not None and not is_open:
-            shown = _shown(headers)
-            key = self._settings.keys.find(shown)
+            key = self._settings.keys.find(_shown(headers))
             if key is None:
-                return ApiError("unauthorized", _without_key(scope["path"], shown))
+                return ApiError("unauthorized", _without_key(scope["path"]))
             caller.key, caller.usage = key.name, self._usages.of(key)
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
@@ -115,12 +114,13 @@ class Gate:
         return ApiError("too_large", f"The body is larger than {limit} bytes.")
 
 
-def _without_key(path: str, shown: str) -> str:
+_AS = "It is sent as `Authorization: Bearer KEY`"
+
+
+def _without_key(path: str) -> str:
     """Return what is said to a client that shows no key of ours."""
-    if shown in ("", "none"):  # clients that cannot send nothing send this
-        return "An API key is missing: send it as `Authorization: Bearer KEY`."
-    again = " Reload the page to give another." if path.startswith("/chat/") else ""
-    return f"The API key is wrong, or was taken back.{again}"
+    how = "Reload the page to give another" if path.startswith("/chat/") else _AS
+    return f"The API key is missing, wrong, or was taken back. {how}."
 
 
 def _request_id(headers: Headers) -> str:
@@ -153,5 +153,7 @@ def _mark(message: Message, caller: Caller) -> None:
 def _route(scope: Scope) -> str:
     """Return a label with few values: the path of the route, not that of the request."""
     route = getattr(scope.get("route"), "path", None)
+    if route is None and "app" in scope:  # refused before a route was found
+        route = scope["path"] if scope["path"] in scope["app"].openapi()["paths"] else None
     # the chat page lies below a path of its own, and its routes begin there
     return f"{scope.get('root_path', '')}{route}" if route else "other"

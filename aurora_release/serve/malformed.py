@@ -1,12 +1,9 @@
 """What a client is told of a body that does not fit its schema."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel
-
-from aurora_release import parse
-from aurora_release.errors import meant
+from aurora_release import parse, slips
 from aurora_release.serve.replies import ApiError
 
 _NO_OBJECT = ("missing", "dict_type", "model_type", "model_attributes_type")
@@ -31,7 +28,7 @@ def told(errors: Sequence[Mapping[str, Any]], content: Any, route: Callable[...,
     # TGI's own messages name parameters alone
     param = place.removeprefix("parameters.").partition("[")[0].partition(".")[0] or None
     if kind == "extra_forbidden":
-        asked = _meant(path, _body(route))
+        asked = slips.key(path, slips.schemas_of(get_type_hints(route).values()))
         return ApiError("invalid", f"Unrecognized request argument supplied: {place}{asked}", param)
     reason = first["msg"].removeprefix("Value error, ")
     value = first["input"]
@@ -50,39 +47,3 @@ def _place(path: Path, content: Any, missing: bool) -> str:
         elif isinstance(content, dict) and (part in content or (missing and part == path[-1])):
             found, content = f"{found}.{part}", content.get(part)
     return found.removeprefix(".")
-
-
-def _body(route: Callable[..., Any]) -> set[type[BaseModel]]:
-    """Return the schema of the body that a route takes."""
-    return _models(tuple(get_type_hints(route).values()))
-
-
-def _meant(path: Path, body: set[type[BaseModel]]) -> str:
-    """Return which name was probably meant, by those that the schema has at this place."""
-    here = body
-    for part in path[:-1]:
-        here = _below(here, part) or here
-    word = str(path[-1])
-    names = {name for model in here for name in model.model_fields}
-    inside = [name for name in sorted(names) for model in _below(here, name)
-              if word in model.model_fields]  # fmt: skip
-    if inside:
-        return f"; did you mean {inside[0]}.{word}?"
-    return meant(word, sorted(names), "; did you mean")
-
-
-def _below(models: set[type[BaseModel]], field: str | int) -> set[type[BaseModel]]:
-    """Return the schemas of what a field holds."""
-    known = [model.model_fields[field] for model in models if field in model.model_fields]
-    return {inner for each in known for inner in _models((each.annotation,))}
-
-
-def _models(annotations: Sequence[Any]) -> set[type[BaseModel]]:
-    """Return the schemas that annotations name, however deep."""
-    found: set[type[BaseModel]] = set()
-    for each in annotations:
-        if isinstance(each, type) and issubclass(each, BaseModel):
-            found.add(each)
-        else:
-            found |= _models(get_args(each))
-    return found

@@ -100,7 +100,7 @@ def test_a_notice_is_in_the_language_of_the_text(policy: Policy) -> None:
         ("stream.min_characters", 300, "min_characters, 300, is above max_characters, 160"),
         ("help", {"en": "Call."}, "help: fi, hi, ja, vi is missing"),
         ("fail_open", True, "fail_open: there is no such key"),
-        ("threshold", {"output": {"fi": 0.3}}, "no such key; did you mean thresholds"),
+        ("treshold", {"output": {"fi": 0.3}}, "no such key; did you mean thresholds"),
         ("stream.time_out", 3, "no such key; did you mean timeout_seconds"),
         ("guards", [], "guards: .*at least 1"),
         ("guards", [{"kind": "gpt"}], "guards.0.kind: .*'classifier', 'llama-guard'.*'gpt'"),

@@ -112,5 +112,5 @@ def test_the_log_has_a_line_for_each_request_and_no_word_of_it(start_server):
     assert (answered["generated_tokens"], answered["blocked"]) == (3, 0)
     assert answered["prompt_tokens"] > 0 and answered["seconds"] >= 0
     assert (blocked["generated_tokens"], blocked["blocked"]) == (0, 1)
-    assert (refused["status"], refused["key"]) == (401, "")
+    assert (refused["status"], refused["key"], refused["route"]) == (401, "", "/generate")
     assert "Aurora's" not in stream.getvalue() and "secret" not in stream.getvalue()
