@@ -82,7 +82,9 @@ class ApiKeys:
         try:
             text = _text(self.path)
             self._keys = _parsed(self.path, text) if _lines(text) else ()
-            logger.info("%s changed: keys accepted: %d.", self.path, len(self._keys))
+            logger.info(
+                "The key file %s changed; keys accepted now: %d.", self.path, len(self._keys)
+            )
             if not self._keys:
                 logger.warning("%s holds no key any more: every client is refused.", self.path)
         except AuroraError as error:

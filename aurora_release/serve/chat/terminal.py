@@ -251,14 +251,16 @@ def _opened(
             runner.run(remote.close())
         return
     from aurora_release.safety.guard import Guard
-    from aurora_release.serve.engines.choose import Choice, open_engine
+    from aurora_release.serve.engines.choose import Choice, check, open_engine
     from aurora_release.serve.generation import GuardedEngine
     from aurora_release.serve.settings import Settings
 
     log.info("Reading %s", where)
+    folder = download.model(where)
+    check(folder, Choice())
     guard = Guard.load(policy or shipped("serve/policies/default.yaml"))
     with redirect_stdout(sys.stderr):  # whatever a library below prints
-        engine = open_engine(download.model(where), Choice())
+        engine = open_engine(folder, Choice())
     settings = Settings(stream=guard.policy.stream, fail_closed=guard.policy.fail_closed)
     guarded = GuardedEngine(engine, guard, settings)
     engine.start()
