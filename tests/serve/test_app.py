@@ -215,23 +215,6 @@ def test_a_misspelt_name_is_named_before_the_one_that_is_missing(server):
     )
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        (b'{"messages": [}', "not valid JSON: Expecting value (character 14)"),
-        (b'{"messages": [{"role": "usr", "content": "a"}]}', "`messages[0].role`: "),
-        (b'{"messages": [{"content": "a"}]}', "`messages[0].role`: Field required"),
-        (b'{"messages": [{"role": "user", "content": [{"type": "text", "txt": "a"}]}]}',
-         "supplied: messages[0].content[0].txt; did you mean text?"),
-    ],
-)  # fmt: skip
-def test_what_is_wrong_with_a_body_is_said_with_its_place(server, body, said):
-    headers = {"content-type": "application/json"}
-    found = httpx.post(f"{server}/v1/chat/completions", content=body, headers=headers)
-    assert found.status_code == 400
-    assert said in found.json()["error"]["message"]
-
-
 def test_too_many_prompts_are_told_by_their_own_name(server):
     body = {"prompt": ["a"] * 9, "max_tokens": 1}
     error = httpx.post(f"{server}/v1/completions", json=body).json()["error"]

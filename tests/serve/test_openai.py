@@ -181,11 +181,21 @@ def test_the_client_raises_its_own_error_for_a_negative_length(client):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"{", "not valid JSON"), (b"[]", "be a JSON object"), (b"", "be a JSON object")],
+    [
+        (b'{"messages": [}', "not valid JSON: Expecting value (character 14)"),
+        (b"[]", "be a JSON object"),
+        (b"", "be a JSON object"),
+        (b'{"messages": [{"role": "usr", "content": "a"}]}', "`messages[0].role`: "),
+        (b'{"messages": [{"content": "a"}]}', "`messages[0].role`: Field required"),
+        (
+            b'{"messages": [{"role": "user", "content": [{"type": "text", "txt": "a"}]}]}',
+            "supplied: messages[0].content[0].txt; did you mean text?",
+        ),
+    ],
 )
-def test_bad_bodies_get_openais_error(server, content, reason):
+def test_bad_bodies_get_openais_error_with_the_place(server, content, reason):
     headers = {"content-type": "application/json"}
-    reply = httpx.post(f"{server}/v1/completions", content=content, headers=headers)
+    reply = httpx.post(f"{server}/v1/chat/completions", content=content, headers=headers)
     assert reply.status_code == 400
     assert reason in reply.json()["error"]["message"]
 
